@@ -1,7 +1,7 @@
-"""Moving averages of a model: the bytes that their copies keep, and those of their update.
+"""Moving averages of a model: the bytes of their copies, and the temporaries of their update.
 
 An average is a copy of the whole module, buffers included, as timm's ``ModelEmaV3`` makes it;
-torch's ``AveragedModel`` has a counter of 8 bytes beside it.
+torch's ``AveragedModel`` also has a counter of 8 bytes.
 """
 
 from collections.abc import Iterable
@@ -16,17 +16,18 @@ from vitcost.errors import NotCovered
 
 __all__ = ["averages_bytes", "averaging_temporaries", "rounds"]
 
-# timm 1.0.31, timm/utils/model_ema.py, _lerp_stochastic_round_bf16_: elements of a chunk, and bytes
-# of each at most: the sum in float32 beside random bits in int32
+# timm 1.0.31, timm/utils/model_ema.py, _lerp_stochastic_round_bf16_: the most elements of a chunk,
+# and the bytes for each: the sum in float32, and random bits in int32
 _CHUNK, _CHUNK_BYTES = 2**22, 4 + 4
 
 
 def averages_bytes(run: Workload, share: Share, weights: Size, masters: Size) -> Size:
-    """Bytes of all averages on one rank: ``ema · (weights + buffers)``, where ``weights`` are the
-    bytes of the weights there; a recipe averages its ``masters``, bytes too, where it has some.
+    """Bytes of all averages on one rank: ``ema · (weights + buffers)``, ``weights`` are the bytes
+    of the weights on that rank; a recipe with master weights averages these (``masters``, in
+    bytes).
 
-    Another ``ema_dtype`` casts the copy as ``module.to(dtype)`` does; copies on the host are 0
-    bytes here. Source: timm 1.0.31, timm/utils/model_ema.py.
+    Another ``ema_dtype`` casts the copy like ``module.to(dtype)``; copies on the host count 0
+    bytes. Source: timm 1.0.31, timm/utils/model_ema.py.
 
     >>> from vitcost.config.scenario import Scenario
     >>> from vitcost.costs.memory import training
@@ -44,7 +45,7 @@ def averages_bytes(run: Workload, share: Share, weights: Size, masters: Size) ->
         return scenario.ema * (e * elements or masters or weights)
     if scenario.ema_dtype == "model":
         return scenario.ema * (weights + run.step_buffers_bytes)
-    # the same module in that type throughout
+    # the bytes of the same module with everything in that type
     how = replace(scenario, precision=scenario.ema_dtype, policy="none", grad_scaler=False)
     cast = run.under(how)
     copied = cast.weights_bytes
@@ -54,7 +55,7 @@ def averages_bytes(run: Workload, share: Share, weights: Size, masters: Size) ->
 
 
 def rounds(run: Workload) -> bool:
-    """Whether the update of an average is rounded at random, as ``ModelEmaV3`` does it in bf16.
+    """Whether the update of an average is rounded stochastically, as ``ModelEmaV3`` does in bf16.
     Source: timm 1.0.31, timm/utils/model_ema.py.
 
     >>> from vitcost.config.scenario import Scenario
@@ -69,13 +70,13 @@ def rounds(run: Workload) -> bool:
 
 
 def averaging_temporaries(run: Workload) -> Size:
-    """The most bytes that the update of an average allocates: none, since ``_foreach_lerp_``,
-    ``_foreach_mul_`` and ``_foreach_add_`` work in place and cast as they read; in bf16 ``8 · c``,
-    c the elements of the largest chunk, which is rounded in float32.
+    """The most bytes that the update of an average allocates: 0, since ``_foreach_lerp_``,
+    ``_foreach_mul_`` and ``_foreach_add_`` work in place and cast while they read; in bf16 ``8 ·
+    c`` for the c elements of the largest chunk, which is rounded in float32.
 
-    Buffers of float numbers are in the chunks too: with buffers it is an upper bound. Raises
-    ``NotCovered`` for sizes that are arrays or symbols. Source: timm 1.0.31,
-    timm/utils/model_ema.py, ``_lerp_stochastic_round_bf16_``.
+    Chunks also contain float buffers, so with buffers this is an upper bound. Raises ``NotCovered``
+    for sizes that are arrays or symbols. Source: timm 1.0.31, timm/utils/model_ema.py,
+    ``_lerp_stochastic_round_bf16_``.
 
     >>> from vitcost.config.scenario import Scenario
     >>> from vitcost.engine.workload import workload
@@ -99,7 +100,8 @@ def averaging_temporaries(run: Workload) -> Size:
 
 
 def _largest_chunk(elements: Iterable[int]) -> int:
-    """Tensors one after the other, as many as are within a chunk, or one that is larger."""
+    """Sizes of consecutive tensors that together stay within a chunk; or of one tensor that is
+    larger."""
     most = chunk = 0
     for n in elements:
         chunk = n if chunk and chunk + n > _CHUNK else chunk + n

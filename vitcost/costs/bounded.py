@@ -1,11 +1,10 @@
 """An upper bound of a training step's memory, for steps whose exact peak no rule gives.
 
-The bound is read off a trace of the same step: the forward pass as it is, the backward of every
-op, and bounds for the two parts without a rule. A *loss* keeps every output, and its copy in
-float32 where it is in half precision, and gives one gradient in float32; its targets and its
-elements, as many as the output has, are there throughout. *Sharding* takes away the other
-ranks' parts of weights, gradients and optimizer states, and adds the tensors that a rank has
-gathered at one time.
+The bound comes from a trace of the same step: the exact forward pass, the backward of every op, and
+bounds for the two parts without a rule. A *loss* keeps every output, and a float32 copy of an
+output in half precision, and returns one gradient in float32; its targets, and one element for each
+of the output, are alive throughout. *Sharding* removes the other ranks' shares of weights,
+gradients and optimizer states, and adds the tensors that a rank has gathered at one time.
 
 ``fully_shard`` on every layer and on the model keeps at one time
 - of weights: the root's (outside of all layers) and their buffer, the layer that runs, the buffer
@@ -34,13 +33,13 @@ __all__ = [
     "gathered_bytes",
 ]
 
-# elements: weights that stage 3 may have gathered, and the buffer that gradients are reduced from
-# (DeepSpeed's configuration: stage3_max_live_parameters, reduce_bucket_size)
+# numbers of elements: weights that stage 3 may have gathered at one time, and the buffer in which
+# gradients are reduced (DeepSpeed's configuration: stage3_max_live_parameters, reduce_bucket_size)
 _DEEPSPEED_LIVE, _DEEPSPEED_BUCKET = 10**9, 5 * 10**8
 
 
 class Gathered(Record):
-    """Bytes of whole weights and gradients that a rank has at one time beside its shards."""
+    """Bytes of whole weights and gradients that a rank holds at one time beside its shards."""
 
     weights: Size = 0
     gradients: Size = 0
@@ -63,7 +62,7 @@ def bound_of_passes(run: Workload, gradients: Size) -> Peak:
     True
     """
     scenario, sizes, gathered = run.scenario, run.sizes, gathered_bytes(run)
-    # the trace lacks the tensors that one op, or its backward, gathers for itself alone
+    # the trace lacks the tensors that an op, or its backward, gathers only for itself
     tokens = reduce(largest, (bytes_of(t, sizes) for t in run.transient), 0)
     gathered = gathered._replace(weights=gathered.weights + tokens)
     lasting = scenario.gradients_outlast
@@ -117,14 +116,14 @@ def gathered_bytes(run: Workload) -> Gathered:
     if zero == 2:
         held = ranks * fully_sharded(parameters, sizes, ranks).weights
     held = held + layer + largest(root, layer)
-    # the gradients of a layer, or at the end those of the root
+    # the buffers of a layer's gradients, or at the end those of the root
     trained_root, trained_layer = gathered(parameters, sizes, ranks, trained=True)
     reduced = trained_root + trained_layer + largest(trained_root, 2 * trained_layer)
     return Gathered(weight * held, gradient * reduced)
 
 
 def assumed(scenario: Scenario) -> tuple[str, ...]:
-    """The assumptions of the bound, for people.
+    """The assumptions of the bound, in words.
 
     >>> assumed(Scenario())
     ('a loss that keeps each output with two float32 tensors and one gradient of its size',)

@@ -1,6 +1,7 @@
 """Memory in bytes: weights, the live tensors of inference, the parts of a training step, its peak.
 
-All are bytes of tensors: no workspace of kernels, rounding of blocks, context of a card.
+Only bytes of tensors are counted: no workspaces of kernels, no rounding of the allocator's blocks,
+no context of a card.
 """
 
 from collections.abc import Callable
@@ -42,8 +43,9 @@ _NO_STEP = "no parameter trains, so the step has no backward pass"
 
 
 def inference(run: Workload, activations_bytes: Size | None = None) -> Inference:
-    """The bytes of a forward pass in eval: ``weights + buffers + images + activations``, the images
-    in the parameters' precision; ``activations_bytes`` is by default the most alive at one time.
+    """The bytes of a forward pass in eval: ``weights + buffers + images + activations``, with
+    images in the parameters' precision; ``activations_bytes`` are by default the most that are
+    alive at one time.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.zoo import resolve
@@ -82,12 +84,12 @@ def training(
     """A training step of a model on one rank: model states, tensors saved for backward, the peak.
 
     ``batch`` is the images of one rank, in place of the scenario's. ``rank`` counts data-parallel
-    ranks from 0; None is the rank that holds the most. ``parallel``: where layers are divided among
-    cards too, the bytes are those of one card of the rank, and the peak assumes that sums over
-    these cards are made in place, as Megatron-LM does. Sizes are integers.
+    ranks from 0; None is the rank that holds the most. ``parallel``: if layers are also divided
+    among cards, the bytes are those of one card of the rank, and the peak assumes that sums over
+    these cards are computed in place, as in Megatron-LM. Sizes are integers.
 
-    Raises ``ConfigError`` for a rank that is not there, ``NotCovered`` for states that no rule
-    gives: ``optimizer_bytes`` and ``share_of`` say which.
+    Raises ``ConfigError`` for a rank that does not exist, ``NotCovered`` for states without a rule:
+    see ``optimizer_bytes`` and ``share_of``.
 
     >>> from vitcost.zoo import resolve
     >>> huge = resolve("vit_huge_patch14_224").config
@@ -105,8 +107,8 @@ def training(
 def step(run: Workload, *, rank: int | None = None) -> Training:
     """The training step of a workload that trains: model states, saved activations, the peak.
 
-    ``rank`` and errors, ``ConfigError`` and ``NotCovered``, are those of ``training``. A model
-    without a step has its states, and the reason in ``missing``.
+    ``rank`` and errors, ``ConfigError`` and ``NotCovered``, are those of ``training``. For a model
+    without a step the states are given, with the reason in ``missing``.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.zoo import resolve
@@ -116,7 +118,7 @@ def step(run: Workload, *, rank: int | None = None) -> Training:
     (True, 8730708904, 'backward of blocks.11.mlp.fc2')
     """
     if run.no_step:
-        # None: the activations are not known, which is not 0
+        # None: the activations are not known, so 0 would be wrong
         return states(run, None, rank=rank)._replace(missing=run.no_step)
     saved = run.rows().cost.saved_bytes + loss_bytes(run)
     return with_peak(states(run, saved, rank=rank), run, rank=rank)
@@ -126,7 +128,7 @@ def states(run: Workload, saved_bytes: Size | None, *, rank: int | None = None) 
     """Model states of the scenario's recipe on one rank, and the bytes saved for backward.
 
     A parameter that does not train has no gradient and no state. torch's optimizers keep a step
-    counter for each tensor. A gradient scaler's scale stands with the states. ``rank`` and errors,
+    counter for each tensor. A gradient scaler's scale counts with the states. ``rank`` and errors,
     ``ConfigError`` and ``NotCovered``, are those of ``training``.
 
     In fp32 AdamW keeps two moments of 4 bytes for each of 86,567,656 parameters, and 4 bytes for
@@ -148,12 +150,13 @@ def states(run: Workload, saved_bytes: Size | None, *, rank: int | None = None) 
         weights_bytes = run.weights_bytes if scenario.zero < 2 else shards_bytes(run)
     gradients_bytes = gradients * share.gradients + recipe.main_gradients * share.states
     if scenario.optimizer_in_backward:
-        # raises for an optimizer that cannot step there
+        # raises if the optimizer cannot step inside the backward pass
         from vitcost.engine.stepping import update_of
 
         update_of(scenario.optimizer, scenario.platform)
         gradients_bytes = 0
-    # DistributedDataParallel reduces in buckets, which the gradients are copied to or views of
+    # DistributedDataParallel reduces gradients in buckets: the gradients are copied to the buckets,
+    # or are views of them
     copied = scenario.recipe == "torch" and scenario.ranks > 1 and scenario.zero < 2
     copied = copied and scenario.buckets == "copies"
     return Training(
@@ -168,7 +171,8 @@ def states(run: Workload, saved_bytes: Size | None, *, rank: int | None = None) 
 
 
 def with_peak(memory: Training, run: Workload, *, rank: int | None = None) -> Training:
-    """The same with the peak of the step, or with a bound of it where that is not known."""
+    """The same memory with the peak of the step; or with a bound, if the exact peak is not
+    known."""
     if run.scenario.trains_nothing:
         return memory._replace(missing=_NO_STEP)
     try:
@@ -177,13 +181,13 @@ def with_peak(memory: Training, run: Workload, *, rank: int | None = None) -> Tr
         memory = memory._replace(missing=str(reason))
         if not run.has_bound:
             return memory
-        # loaded for a step without an exact peak
+        # imported only for a step without an exact peak
         from vitcost.costs.bounded import assumed
 
         peak = step_bound(memory, run, rank=rank)
         memory = memory._replace(peak_is="bounded", assumed=assumed(run.scenario))
     else:
-        # the optimizer's step is known exactly
+        # if the optimizer's step is the peak, the peak is exact
         in_passes = peak.look is not None or peak.parts is None
         bound = run.at_most(training=True) if in_passes else _rounded(run)
         memory = memory._replace(peak_is="bounded" if bound else "exact", missing=bound or None)
@@ -191,7 +195,8 @@ def with_peak(memory: Training, run: Workload, *, rank: int | None = None) -> Tr
 
 
 def _rounded(run: Workload) -> str:
-    """Why the update of averages may allocate less than is taken here; empty: it does not."""
+    """The reason why the update of averages may allocate less than is counted; empty if it does
+    not."""
     if rounds(run) and run.step_buffers_bytes:
         return "buffers are in the chunks in which averages are rounded"
     return ""
@@ -200,17 +205,18 @@ def _rounded(run: Workload) -> str:
 def step_peak(
     memory: Training, run: Workload, *, rank: int | None = None, in_place: bool = True
 ) -> StepPeak:
-    """The peak of a steady training step, the second of its kind: ``lasting`` bytes, and the most
+    """The peak of a steady training step, the second of its kind: ``lasting`` bytes, plus the most
     that are alive beside them in the passes or in the optimizer's step.
 
-    Where gradients are accumulated it is the second batch of the step, since gradients of the first
-    are there by then, a view with the storage that it keeps alive included. Without ``in_place`` it
-    is the peak under torch's own trackers, under which gradients are not added in place. Where
-    weights are fully sharded it is that of the first rank, the fullest: ``engine.sharded``.
+    If gradients are accumulated, it is the peak of the second batch of the step, when the gradients
+    of the first exist; a gradient that is a view counts with the whole storage that it keeps alive.
+    Without ``in_place`` it is the peak under torch's own trackers, where gradients are never added
+    in place. For fully sharded weights it is the peak of the first rank, which holds the most:
+    ``engine.sharded``.
 
     Raises ``NotCovered`` for a model whose backward is not known op by op, for a compiled optimizer
-    whose step is the peak, and for recipes other than torch's own, which move gradients and weights
-    between copies; ``ConfigError`` for a ``rank`` that is not there.
+    whose step is the peak, and for recipes other than torch's own, which copy gradients and
+    weights; ``ConfigError`` for a ``rank`` that does not exist.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.zoo import resolve
@@ -233,8 +239,8 @@ def step_peak(
 
 
 def step_bound(memory: Training, run: Workload, *, rank: int | None = None) -> StepPeak:
-    """An upper bound of the peak of a steady training step, for every model and every recipe; it is
-    above every known peak.
+    """An upper bound of the peak of a steady training step, for every model and every recipe; no
+    known peak exceeds it.
 
     ``vitcost.costs.bounded`` lists its assumptions. ``rank`` and errors, ``ConfigError`` and
     ``NotCovered``, are those of ``training``.
@@ -248,8 +254,8 @@ def step_bound(memory: Training, run: Workload, *, rank: int | None = None) -> S
     from vitcost.costs.bounded import bound_of_passes
 
     scenario, sizes = run.scenario, run.sizes
-    # targets of a bound: a class index for each vector of scores, or a number for each score and
-    # its loss, as for torch's squared error
+    # the targets of a bound: a class index for each vector of scores; or, as for torch's squared
+    # error, a number for each score and its loss
     targets = sum(
         _INDEX * numel(t.axes[:-1], sizes) + 2 * 4 * numel(t.axes, sizes) for t in run.outputs
     )
@@ -257,13 +263,13 @@ def step_bound(memory: Training, run: Workload, *, rank: int | None = None) -> S
     around = _lasting(memory, run, _kept(memory, run, lambda one: one.bounding()), targets)
     left = top.left
     if scenario.recipe == "torch" and scenario.zero > 1:
-        # shards of gradients, unless they outlive the step
+        # shards of gradients, unless they outlive the step and are counted already
         left = left._replace(gradients=memory.gradients_bytes - around.gradients_bytes)
     return _higher(top, around, optimizing(left, run, rank))
 
 
 def _higher(top: live.Peak, around: PeakParts, last: live.Live) -> StepPeak:
-    """The higher peak of the passes and of the optimizer's step."""
+    """The higher of two peaks, of the passes and of the optimizer's step."""
     most = largest(top.peak_bytes, last.total)
     if not isinstance(most, int):
         return StepPeak(sum(around) + most, "", None)
@@ -312,11 +318,11 @@ def lasting(memory: Training, run: Workload) -> PeakParts:
 
 
 def optimizing(left: live.Live, run: Workload, rank: int | None) -> live.Live:
-    """The bytes alive in the optimizer's step, or in the update of averages behind it: the tensors
-    left by the backward pass, and the larger of the temporaries of the two.
+    """The bytes alive in the optimizer's step, or in the update of averages after it: the tensors
+    that the backward pass leaves, and the larger temporaries of the two.
 
-    ``rank`` as in ``training``. Raises ``ConfigError`` for a rank that is not there, ``NotCovered``
-    as ``update_temporaries`` and ``averaging_temporaries`` do.
+    ``rank`` as in ``training``. Raises ``ConfigError`` for a rank that does not exist,
+    ``NotCovered`` as ``update_temporaries`` and ``averaging_temporaries`` do.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.zoo import resolve
@@ -330,7 +336,7 @@ def optimizing(left: live.Live, run: Workload, rank: int | None) -> live.Live:
 
 
 def _lasting(memory: Training, run: Workload, kept: Size, targets: Size | None = None) -> PeakParts:
-    """The bytes that outlive a step: gradients too where the step before has left them, and the
+    """The bytes that outlive a step, including gradients that the step before has left, and the
     batch with its ``targets``."""
     if targets is None:
         targets = sum(bytes_of(tensor, run.sizes) for tensor in run.targets)
@@ -350,8 +356,8 @@ def _lasting(memory: Training, run: Workload, kept: Size, targets: Size | None =
 def _kept(
     memory: Training, run: Workload, events: Callable[[Workload], tuple[live.Event, ...]]
 ) -> Size:
-    """Gradients that are there when the step begins: as a step that keeps none leaves them, a view
-    that keeps what it is of included."""
+    """Gradients that exist when the step begins, as a step without them leaves them at its end; a
+    gradient that is a view counts with the whole storage that it keeps alive."""
     scenario = run.scenario
     if scenario.views_gradients or scenario.gradients_outlast:
         return memory.gradients_bytes
@@ -377,11 +383,11 @@ def loss_bytes(run: Workload) -> Size:
 
 def cross_entropy_bytes(logits: Size, scenario: Scenario) -> Size:
     """Bytes that a cross entropy on class indices saves for backward: ``e · (logits + 1)``, the
-    log-probabilities of so many ``logits`` and the total weight, e bytes each.
+    log-probabilities, one for each of ``logits``, and the total weight, e bytes each.
 
-    Under CUDA's autocast ``2 · logits`` more: log-probabilities are computed in half precision, and
-    nll_loss saves their copy in float32. Logits that need no gradient save nothing. Source: torch
-    2.13, tools/autograd/derivatives.yaml, ``nll_loss_forward``.
+    Under CUDA's autocast it saves ``2 · logits`` more: log-probabilities are computed in half
+    precision, and nll_loss saves their copy in float32. Logits that need no gradient save nothing.
+    Source: torch 2.13, tools/autograd/derivatives.yaml, ``nll_loss_forward``.
 
     >>> cross_entropy_bytes(1000, Scenario())
     4004

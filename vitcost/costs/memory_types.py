@@ -12,9 +12,9 @@ __all__ = ["Inference", "PeakParts", "StepPeak", "Training"]
 class Inference(Record):
     """A forward pass in eval: ``activations_bytes`` is the largest sum alive at one time.
 
-    ``activations_are``: ``exact``, or ``bounded`` where no pass exceeds them.
-    ``int8_weights_bytes`` and its two neighbours are the bytes of weights that are stored in fewer
-    bits (``stored_weights``); the total has the weights in the precision of the computation.
+    ``activations_are`` is ``exact``, or ``bounded`` if they are an upper bound.
+    ``int8_weights_bytes`` and its two neighbours are the bytes of weights stored in fewer bits
+    (``stored_weights``); the total counts the weights in the precision of the computation.
     """
 
     weights_bytes: Size
@@ -47,7 +47,8 @@ class PeakParts(Record):
     buffers_bytes: Size = 0
 
     def plus(self, alive: live.Live) -> "PeakParts":
-        """The bytes that outlive a step, with those alive in it."""
+        """The sum of the bytes that outlive a step, held here, and of the bytes ``alive`` at a
+        moment of it."""
         return self._replace(
             gradients_bytes=self.gradients_bytes + alive.gradients,
             saved_activations_bytes=self.saved_activations_bytes + alive.saved,
@@ -62,7 +63,8 @@ class StepPeak(Record):
     total_bytes: Size
     at: str
     parts: PeakParts | None
-    look: int | None = None  # which look of the trace sees it; None: the optimizer's step
+    # the number of the look at which the peak is seen; None: it is in the optimizer's step
+    look: int | None = None
 
 
 class Training(Record):
@@ -70,10 +72,9 @@ class Training(Record):
 
     With several ranks the bytes are those of one of them. ``ema_bytes`` are copies of the module
     that hold averages, and ``buckets_bytes`` copies of the gradients that data-parallel ranks
-    reduce.
-    ``peak_is`` says whether the peak is ``exact`` or ``bounded``, which no step exceeds. Of a bound
-    ``missing`` says why no exact peak is known, and ``assumed`` under which assumptions it is one;
-    where there is no step to speak of the peak is None, and ``missing`` says why.
+    reduce. ``peak_is`` says whether the peak is ``exact`` or ``bounded``, an upper bound. For a
+    bound, ``missing`` says why no exact peak is known, and ``assumed`` has its assumptions; without
+    a step the peak is None, and ``missing`` says why.
     """
 
     weights_bytes: Size
@@ -92,10 +93,10 @@ class Training(Record):
 
     @property
     def sum_bytes(self) -> Size:
-        """All parts together, though they do not peak together."""
+        """The sum of all parts, though they do not peak at the same time."""
         lasting = self.weights_bytes + self.gradients_bytes + self.optimizer_bytes
         asked = self.ema_bytes + self.buckets_bytes + self.buffers_bytes
-        # a traced model may have no step: its saved bytes are not known
+        # a traced model may have no step, and then no known saved bytes
         return lasting + asked + (self.saved_activations_bytes or 0)
 
     def to_dict(self) -> dict[str, Any]:

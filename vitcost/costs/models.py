@@ -1,4 +1,4 @@
-"""``models``: the models that are known by name, each with its size and its source."""
+"""``models``: the models that vitcost knows by name, each with its size and source."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ _MOST_LETTERS = 1000
 
 
 class ModelRow(NamedTuple):
-    """A model that is known by name; MACs are for a batch of one, a text model has no image.
-    ``basis``: ``formula``, ``traced`` for the digest of a trace, or ``counted`` where no trace can
-    follow the model, and ``source`` says why."""
+    """A model that is known by name. MACs are for a batch of one; a text model has no image.
+    ``basis`` is ``formula``, ``traced`` (from the digest of a trace), or ``counted`` if the model
+    cannot be traced: then ``source`` says why."""
 
     name: str
     family: str
@@ -42,7 +42,7 @@ class Models(Result):
         return {"schema": "vitcost.models/1", "rows": list(self.rows())}
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """A flat row a model: ``pandas.DataFrame(models().rows())``."""
+        """One flat row for each model: ``pandas.DataFrame(models().rows())``."""
         for row in self.found:
             yield {**row._asdict(), "img_size": row.img_size and list(row.img_size)}
 
@@ -51,8 +51,8 @@ class Models(Result):
 def models(query: str = "") -> Models:
     """The models whose name contains every word of the query, or matches it as a pattern.
 
-    Raises ``UnknownName`` with the nearest names where there is none, ``ConfigError`` for a query
-    that is no text.
+    Raises ``UnknownName`` with the nearest names if there is none, ``ConfigError`` for a query that
+    is not a text.
 
     >>> [row.name for row in models("vit_huge_patch14_224").found]
     ['vit_huge_patch14_224', 'vit_huge_patch14_224_in21k']
@@ -63,12 +63,12 @@ def models(query: str = "") -> Models:
 
 
 def matching(query: str = "") -> list[str]:
-    """The names that a query matches, without costs. Raises ``UnknownName`` where none does.
+    """The names that a query matches, without costs. Raises ``UnknownName`` if there is none.
 
     >>> matching("VIT_huge_patch14_224")
     ['vit_huge_patch14_224', 'vit_huge_patch14_224_in21k']
     """
-    # no name has a thousand letters
+    # a longer query matches no name
     patterns = [f"*{word}*" for word in query[:_MOST_LETTERS].lower().split()]
     known = sorted({*names(), *digests.entries(), *digests.refused()})
     matched = [

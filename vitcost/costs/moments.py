@@ -1,7 +1,7 @@
 """Memory over a training step: the bytes in memory at every moment of it, the peak among them.
 
-The moments are the looks of the workload's own events, one after each operator, and the step of the
-optimizer behind them; so a formula and a trace answer alike.
+The moments are the looks in the workload's events, one after each operator, and after them the step
+of the optimizer; so models with formulas and traced models answer alike.
 """
 
 from collections.abc import Iterator
@@ -27,20 +27,20 @@ class Moment(NamedTuple):
 
     @property
     def total_bytes(self) -> int:
-        """All parts together."""
+        """The sum of all parts."""
         return sum(self.parts)
 
     @property
     def place(self) -> str:
-        """The pass and the module, as ``peak_at`` of a report has them."""
+        """The pass and the module, as ``peak_at`` in a report has them."""
         return f"{self.phase} of {self.path}" if self.path else self.phase
 
 
 def moments(run: Workload, step: memory_types.Training | None = None) -> tuple[Moment, ...]:
     """Every moment of a steady training step, in order; the largest is ``memory.step``'s peak.
-    ``step`` is that of the workload where it is known already.
+    ``step`` is the workload's step, if the caller has it already.
 
-    Raises ``NotCovered`` where the peak of the step is not known exactly, ``ConfigError`` as
+    Raises ``NotCovered`` if the exact peak of the step is not known, ``ConfigError`` as
     ``memory.step`` does.
 
     >>> from vitcost.engine.workload import workload

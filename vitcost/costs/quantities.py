@@ -1,4 +1,4 @@
-"""The quantities that a report has one number for: they are limited and compared. One row each."""
+"""The quantities of a report, one row each: they can be limited and compared."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -248,7 +248,7 @@ _TABLE: Mapping[str, Quantity] = {
             "Vaswani et al. 2017, arXiv 1706.03762, Table 1",
         ),
     ),
-    # the time of the slowest card, of measured constants: no formula in sizes gives it
+    # the time on the slowest card, from measured constants: it has no formula in sizes
     "step_time": Quantity("time", "seconds", _RUNS, None, OfTime(step_time)),
     "images_per_second": Quantity(
         "time", "rate", _RUNS, None, OfTime(images_per_second), more=True
@@ -261,13 +261,13 @@ _TABLE: Mapping[str, Quantity] = {
     "cost": Quantity("time", "money", _RUNS, None, OfTime(cost, ("samples", "price"))),
 }  # fmt: skip
 
-# quantities that a report has a number for: they are compared, limited and swept
+# quantities with a number in a report: they can be compared, limited and swept
 QUANTITIES = {name: row for name, row in _TABLE.items() if row.path}
-# quantities of the time of a step on a card
+# quantities that follow from the time of a step on a card
 TIMED = {name: row.of_time for name, row in QUANTITIES.items() if row.of_time is not None}
-# quantities that have a formula: they are explained
+# quantities with a formula: they can be explained
 EXPLAINED = {name: row.formula for name, row in _TABLE.items() if row.formula is not None}
-# names that explain had for quantities, and the note beside its answer
+# former names of quantities in explain, each with the note beside its answer
 RENAMED = {
     "peak_memory": ("train_memory", "peak-memory is called train_memory"),
     "training_memory": (
@@ -294,7 +294,7 @@ _PARSERS: Mapping[str, Callable[[str], Amount]] = {
 
 
 def known(names: Iterable[str]) -> tuple[str, ...]:
-    """The names of quantities, all of them known; ``-`` in one is the same as ``_``.
+    """The names of quantities, checked; a ``-`` in a name is read as ``_``.
 
     Raises ``UnknownName`` for another name, with the nearest.
 
@@ -319,8 +319,8 @@ def values(
 ) -> dict[str, Amount | None]:
     """Quantities of a report, or of its JSON, by name.
 
-    ``terms`` are the prices and samples that costs need. Raises ``KeyError`` for a name that is no
-    quantity: ``known`` checks names.
+    ``terms`` are the prices and samples that costs need. Raises ``KeyError`` for a name that is not
+    a quantity: ``known`` checks names.
 
     >>> from vitcost import report
     >>> values(report("vit_base_patch16_224"), ["params", "macs"])
@@ -351,7 +351,7 @@ def check_terms(names: Iterable[str], cards: Iterable[str], terms: Terms) -> Non
 
 
 def check_used(terms: Iterable[str], names: Iterable[str]) -> None:
-    """Raises ``ConfigError`` for a price or samples that no quantity has a use for.
+    """Raises ``ConfigError`` for a price or samples that no quantity needs.
 
     >>> check_used(["price"], ["cost"])
     >>> check_used(["samples"], ["params"])
@@ -365,7 +365,7 @@ def check_used(terms: Iterable[str], names: Iterable[str]) -> None:
             raise ConfigError(f"{term} is of {users}, and none of them is asked for")
 
 
-# the word behind a count, by the quantities that it belongs to
+# the word that may follow a count, by the quantities that it belongs to
 _COUNTED = {"macs": "MACs", "flops": "FLOPs", "params": "params"}
 
 
@@ -377,9 +377,9 @@ def _parsed(quantity: str, unit: str, text: str) -> Amount:
 
 
 def parse_limit(quantity: str, value: Any) -> Amount:
-    """A limit from its spelling: text with a unit, or a bare number of seconds or of a count.
+    """A limit from its spelling: text with a unit, or a bare number for seconds and counts.
 
-    Bytes need a unit, since readers take 24 for GiB. Raises ``ConfigError`` for other values.
+    Bytes need a unit, as 24 may mean GiB. Raises ``ConfigError`` for other values.
 
     >>> parse_limit("params", "86.6 M"), parse_limit("train_memory", "24 GiB")
     (86600000, 25769803776)

@@ -1,4 +1,4 @@
-"""A quantity: where a report has it, how a formula or the time of a step gives it, and its unit."""
+"""A quantity: its place in a report, how a formula or the time of a step gives it, and its unit."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
@@ -29,7 +29,8 @@ Amount: TypeAlias = int | float
 class Formula(NamedTuple):
     """How ``explain`` finds a quantity: by a rule, run on symbols in place of sizes.
 
-    ``of`` names what the rule adds up: costs of the engine, the modules of a name, or states.
+    ``of`` names the terms that the rule adds up: costs of the engine, modules with a name, or
+    states.
     """
 
     rule: str  # one of formulas.terms.RULES
@@ -41,8 +42,8 @@ class Formula(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """The terms of a cost beside a time: ``prices`` of an hour of each card, and ``samples`` of
-    a run, which are images, or sequences of a model that reads text."""
+    """What a cost needs beside a time: ``prices`` of an hour of each card, and ``samples`` of a
+    run, which are images, or sequences of a model that reads text."""
 
     prices: Mapping[str, float] = MappingProxyType({})
     samples: int | None = None
@@ -52,7 +53,7 @@ NO_TERMS = Terms()
 
 
 class Timed(NamedTuple):
-    """A step's time on a card and its terms: numbers, or arrays of them."""
+    """A step's time on a card and the terms of its cost: numbers, or arrays."""
 
     seconds: Any
     batch: Any
@@ -79,8 +80,8 @@ def images_per_second(step: Timed) -> Any:
 
 
 def cost_per_million_images(step: Timed) -> Any:
-    """Money for a million images: ``10⁶ / images_per_second / 3600 · price``, the price of a card
-    and hour.
+    """Money for a million images: ``10⁶ / images_per_second / 3600 · price``, with the price of one
+    card for one hour.
 
     >>> cost_per_million_images(Timed(0.25, 500, 7.2, None))  # 500 s of a card
     1.0
@@ -89,8 +90,8 @@ def cost_per_million_images(step: Timed) -> Any:
 
 
 def gpu_hours(step: Timed) -> Any:
-    """Hours of one card for a run: ``⌈samples / batch⌉ · seconds / 3600``. The last batch may be
-    short, and takes as long.
+    """Hours of one card for a run: ``⌈samples / batch⌉ · seconds / 3600``. A last batch with fewer
+    samples counts as a whole one.
 
     >>> gpu_hours(Timed(0.25, 500, None, 14_400_000))  # 28,800 steps
     2.0
@@ -108,15 +109,15 @@ def cost(step: Timed) -> Any:
 
 
 class OfTime(NamedTuple):
-    """A quantity that follows from the time of a step: one of the functions above, its terms, and
-    the only mode that has it."""
+    """A quantity that follows from the time of a step: one of the functions above, the terms that
+    it needs, and the mode in which it exists."""
 
     of: Callable[[Timed], Any]
     needs: tuple[str, ...] = ()  # price | samples
     mode: str = ""
 
     def lacks(self, terms: Terms, cards: Iterable[str]) -> str:
-        """The first term that is not given, in words; empty: none."""
+        """The first needed term that is not given, in words; empty: nothing is missing."""
         if "samples" in self.needs and terms.samples is None:
             return "samples, the number of images of a run: give samples, such as 1.28M"
         for card in cards if "price" in self.needs else ():
@@ -125,9 +126,8 @@ class OfTime(NamedTuple):
         return ""
 
     def at(self, mode: str, card: str, seconds: Any, batch: Any, terms: Terms) -> Any:
-        """The quantity of a step that takes so many ``seconds`` for ``batch`` images; None in
-        another mode, or where a term is missing.
-        """
+        """The quantity of a step that takes ``seconds`` for ``batch`` images; None in another mode,
+        or if a term is missing."""
         if self.mode not in ("", mode) or self.lacks(terms, (card,)):
             return None
         return self.of(Timed(seconds, batch, terms.prices.get(card), terms.samples))
@@ -140,12 +140,12 @@ class OfTime(NamedTuple):
 
 
 class Quantity(NamedTuple):
-    """A number of a report, or of a formula: it has one row and one name, the same everywhere.
+    """A number of a report, or of a formula: one row, with one name everywhere.
 
-    ``path`` is where the JSON of a report has it; empty: it is explained alone. A report without an
-    exact figure has null there, or an empty list. A limit is checked against the largest of several
-    figures, and against the least where ``more`` says that more is better. ``layers`` are the
-    columns of a layer that it grows with.
+    ``path`` is its place in the JSON of a report; empty: it can only be explained. A report without
+    an exact figure has null there, or an empty list. A limit is compared with the largest of
+    several figures; with the least if more is better (``more``). ``layers`` are the columns of a
+    layer that it depends on.
     """
 
     path: str
@@ -156,13 +156,13 @@ class Quantity(NamedTuple):
     more: bool = False
 
     def key(self, name: str) -> str:
-        """Its name in JSON, with the unit."""
+        """The key of the quantity in JSON, with the unit."""
         if self.unit in ("bytes", "seconds") and not name.startswith("bytes"):
             return f"{name}_{self.unit}"
         return name
 
     def read(self, report: "Result | Mapping[str, Any]", terms: Terms = NO_TERMS) -> Amount | None:
-        """The number of a report, or of its JSON.
+        """The number in a report, or in its JSON.
 
         >>> from vitcost import report
         >>> from vitcost.costs.quantities import QUANTITIES
@@ -178,6 +178,6 @@ class Quantity(NamedTuple):
         return number
 
     def worst(self, numbers: Iterable[Amount | None]) -> Amount | None:
-        """The worst of some values: the largest, or the least where more is better."""
+        """The worst of several figures: the largest, or the least if more is better."""
         known = [number for number in numbers if number is not None]
         return (min if self.more else max)(known) if known else None

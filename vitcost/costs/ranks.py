@@ -16,10 +16,10 @@ __all__ = ["optimizer_bytes", "shards_bytes", "share_of", "update_temporaries"]
 
 
 def share_of(run: Workload, rank: int | None) -> Share:
-    """Elements of the parameters, gradients and states that a rank holds; ``rank`` None is the
-    fullest.
+    """Elements of the parameters, gradients and states that a rank holds; ``rank`` None is the rank
+    that holds the most.
 
-    Raises ``ConfigError`` for a rank that is not there, ``NotCovered`` for a scalar parameter,
+    Raises ``ConfigError`` for a rank that does not exist, ``NotCovered`` for a scalar parameter,
     which ``fully_shard`` refuses.
 
     >>> from vitcost.engine.workload import workload
@@ -45,8 +45,8 @@ def share_of(run: Workload, rank: int | None) -> Share:
 
 
 def shards_bytes(run: Workload) -> Size:
-    """Bytes of the shards of all parameters: ``Σ ⌈d₀/N⌉ · numel/d₀ · e``, e bytes an element, which
-    differ from one parameter to another; a policy keeps all in fp32.
+    """Bytes of the shards of all parameters: ``Σ ⌈d₀/N⌉ · numel/d₀ · e``, with e bytes per element,
+    which may differ between parameters; under a sharding policy all shards are fp32.
 
     Raises ``NotCovered`` for a scalar parameter, which ``fully_shard`` refuses.
 
@@ -68,11 +68,11 @@ def shards_bytes(run: Workload) -> Size:
 
 def optimizer_bytes(share: Share, run: Workload, rank: int | None) -> Size:
     """Bytes of the optimizer's states on a rank: ``moments · e · elements + step_bytes · tensors``,
-    e bytes an element; of an optimizer that divides no tensor the sum over whole tensors by their
+    with e bytes per element; if an optimizer needs whole tensors, the sum over these, by their
     shapes.
 
-    Raises ``NotCovered`` for a kernel of another platform, and for parts of a tensor whose states
-    follow from its whole shape. Source: that of the optimizer's row in ``config/optimizers.py``.
+    Raises ``NotCovered`` for a kernel of another platform, and for a shard of a tensor whose states
+    depend on its whole shape. Source: that of the optimizer's row in ``config/optimizers.py``.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.config.scenario import Scenario
@@ -107,7 +107,7 @@ def optimizer_bytes(share: Share, run: Workload, rank: int | None) -> Size:
 
 
 def _states_of(shapes: Iterable[Shape], optimizer: Optimizer, e: int) -> int:
-    """The states of some whole tensors."""
+    """The states of these whole tensors."""
     tensors = list(shapes)
     cut = any(prod(shape) >= optimizer.cut for shape in tensors)
     return sum(_states(optimizer, shape, e) for shape in tensors) + cut * optimizer.tables
@@ -131,7 +131,8 @@ def _shape(parameter: Parameter, run: Workload) -> Shape:
 
 
 def _dealt(run: Workload, rank: int | None) -> tuple[tuple[int, ...], ...]:
-    """The shapes of the tensors that a rank's optimizer updates where whole ones are dealt out."""
+    """The shapes of the tensors that a rank's optimizer updates, if whole tensors are
+    distributed."""
     sizes, trained = run.sizes, _trained(run.parameters())
     shapes = (shape for p in trained for shape in [_shape(p, run)] * p.repeat(sizes))
     each = dealt(shapes, run.scenario.ranks)
@@ -142,10 +143,10 @@ def _dealt(run: Workload, rank: int | None) -> tuple[tuple[int, ...], ...]:
 
 
 def update_temporaries(run: Workload, rank: int | None) -> Size:
-    """The most bytes that ``optimizer.step`` allocates and frees on a rank: ``e · elements`` of a
-    foreach kernel, which copies all parameters of e bytes an element; none of a fused kernel; of a
-    loop the storages that its locals hold at one time. Recipes other than torch's own have kernels
-    of several libraries; none of these allocates more than foreach does.
+    """The most bytes that ``optimizer.step`` allocates and frees on a rank: ``e · elements`` for a
+    foreach kernel, which copies all parameters at e bytes per element; 0 for a fused kernel; for a
+    loop the storages that its locals hold at one time. Recipes other than torch's own use kernels
+    of several libraries; none of these allocates more than foreach.
 
     Raises ``ConfigError`` and ``NotCovered`` as ``share_of`` does. Source: torch 2.13, torch/optim,
     ``_multi_tensor``, ``_single_tensor`` and ``_fused`` of each optimizer.
@@ -161,21 +162,22 @@ def update_temporaries(run: Workload, rank: int | None) -> Size:
     scenario = run.scenario
     recipe = RECIPES[scenario.recipe]
     if scenario.optimizer_in_backward:
-        # behind the backward pass there is no step
+        # the optimizer stepped inside the backward pass, so there is no step after it
         return 0
     if scenario.recipe != "torch":
         return (recipe.master or recipe.weights) * share_of(run, rank).states
     optimizer = OPTIMIZERS[scenario.optimizer]
     rows = [optimizer, *([OPTIMIZERS[optimizer.rest]] if optimizer.rest else [])]
     most: Size = 0
-    # an optimizer for matrices, then the optimizer of all other tensors
+    # an optimizer for matrices, then the optimizer for all other tensors
     for number, row in enumerate(rows):
         most = largest(most, scaled(number, row, run, _allocated(row, optimizer, run, rank)))
     return most
 
 
 def _allocated(row: Optimizer, whole: Optimizer, run: Workload, rank: int | None) -> Size:
-    """Bytes that a row allocates for those tensors of a whole optimizer that it steps."""
+    """Bytes that an optimizer allocates for the tensors that it steps; it is one of the two in
+    ``whole``."""
     how, e = row.steps(run.scenario.platform), run.param_bytes
     if how == "foreach" and whole.rest:
         shapes_of = ((p, _shape(p, run)) for p in _trained(run.parameters()))
@@ -185,7 +187,7 @@ def _allocated(row: Optimizer, whole: Optimizer, run: Workload, rank: int | None
         return e * share.states + row.beside * share.tensors
     if how not in ("loop", "compiled"):
         return 0
-    # loaded for an optimizer that walks over the parameters
+    # imported only for an optimizer that loops over the parameters
     from vitcost.engine.stepping import most_held
 
     shapes = (shape for shape in _updated(run, rank) if whole.of(shape) is row)
@@ -193,8 +195,8 @@ def _allocated(row: Optimizer, whole: Optimizer, run: Workload, rank: int | None
 
 
 def _updated(run: Workload, rank: int | None) -> Iterator[Shape]:
-    """The shapes of the tensors that a rank's optimizer updates, in order; a tensor that ranks
-    divide is a vector of the rank's elements."""
+    """The shapes of the tensors that a rank's optimizer updates, in order. A tensor that ranks
+    divide counts as a vector of the rank's elements."""
     if run.scenario.zero == 1:
         yield from _dealt(run, rank)
         return

@@ -1,4 +1,4 @@
-"""``report``: every number on the page of a model."""
+"""``report``: every number on a model's page."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -73,23 +73,23 @@ def report(
     it.
 
     A module that no formula describes is traced: ``from_torch`` makes a model of it, and so does
-    ``package.module:factory``, with ``input`` and ``loss`` as fields.
-    ``batch`` are images, or texts, of one rank; a step of training has ``accumulate`` such batches
-    on each of ``ranks`` cards. ``lora`` is the rank of the adapters, ``ema`` how many averages.
-    ``gpu`` names the cards that time is for (``vitcost gpus``); ``gpu_file`` has cards of the
-    user's own, ``calibration`` constants that ``calibrate`` wrote, and ``anchor`` says what a card
-    was measured to do: ``MODEL=IMAGES_PER_SECOND``.
+    ``package.module:factory``, with ``input`` and ``loss`` as fields. ``batch`` is the number of
+    images, or texts, of one rank; a training step has ``accumulate`` such batches on each of
+    ``ranks`` cards. ``lora`` is the rank of the adapters, ``ema`` the number of averages. ``gpu``
+    names the cards for the time (``vitcost gpus``); ``gpu_file`` has the user's own cards,
+    ``calibration`` constants that ``calibrate`` wrote, and ``anchor`` is a measured speed of a
+    card: ``MODEL=IMAGES_PER_SECOND``.
 
-    A flag of training (``ema``, ``zero``, …: ``vitcost.config.flags``) makes the mode ``train``
-    where a card is named and no mode is given; in inference it changes the training quantities
-    alone. ``overrides`` are fields of the config (``num_classes=5``, ``img_size=384``). Raises
+    A flag of training (``ema``, ``zero``, …: ``vitcost.config.flags``) makes the mode ``train`` if
+    a card is named and no mode is given; in inference it changes only the training quantities.
+    ``overrides`` are fields of the config (``num_classes=5``, ``img_size=384``). Raises
     ``VitcostError``: an unknown name, an invalid field, a scenario that is not covered.
 
     >>> r = report("vit_huge_patch14_224")
     >>> r.params, r.flops.macs_forward
     (632045800, 167295109120)
     """
-    # a flag of the scenario is the argument of its name
+    # each flag of the scenario is an argument of this function with the same name
     arguments = locals()
     scenario = Scenario.of(**{flag: arguments[flag] for flag in FLAGS})
     resolved = resolve(model, **overrides)
@@ -126,7 +126,7 @@ def with_times(reported: Report, gpu: "Gpus", **given: Any) -> Report:
     >>> [time.gpu for time in with_times(own, ["l4", "t4"]).time]
     ['l4', 't4']
     """
-    # loaded for a page with a card alone
+    # imported only for a page with a card
     from vitcost.hardware.timed import timed
 
     model, scenario = reported.model, reported.scenario
@@ -138,7 +138,7 @@ def with_times(reported: Report, gpu: "Gpus", **given: Any) -> Report:
 
 
 def check_cards(gpu: object, gpu_file: object, calibration: object, anchor: object) -> None:
-    """Raises ``ConfigError`` for figures of a card where no card is named.
+    """Raises ``ConfigError`` for figures of a card if no card is named.
 
     >>> check_cards("l4", "cards.toml", (), ())
     >>> check_cards((), "cards.toml", (), ())
@@ -152,11 +152,11 @@ def check_cards(gpu: object, gpu_file: object, calibration: object, anchor: obje
 def tensors_on(
     run: Workload, reported: Callable[[Scenario], Report]
 ) -> Callable[[Scenario], int | None]:
-    """A function from the scenario of a card to the bytes of tensors there, for a verdict on the
-    card.
+    """A function from a card's scenario to the bytes of tensors there, which decide whether they
+    fit.
 
-    ``reported`` makes the report under a scenario. The function returns None where the bytes are
-    not known.
+    ``reported`` makes the report under a scenario. The function returns None if the bytes are not
+    known.
 
     >>> found = resolve("vit_base_patch16_224")
     >>> run = workload(found.config, Scenario(batch=64, mode="train"))
@@ -168,7 +168,7 @@ def tensors_on(
     def tensors(on_card: Scenario) -> int | None:
         asked = run.scenario.attention
         if on_card.attention != asked and set(run.attention()) <= {"eager"}:
-            # a card's kernel of an attention that the model does not call
+            # the model calls no attention kernel, so the card's choice of one does not matter
             on_card = replace(on_card, attention=asked)
         other = reported(on_card)
         if on_card.mode == "train":
@@ -193,16 +193,17 @@ def _by_precision(asked_run: Workload) -> tuple[InferenceRow, ...]:
         asked = (precision, attention) == chosen
         return InferenceRow(precision, run.attention(), memory.inference(run), asked)
 
-    # a traced model would run once for each precision: its page has the precision that was asked
+    # a traced model would need one run for each precision: its page has only the precision asked
+    # for
     for choice in [*(choices if asked_run.at_once else ()), chosen]:
-        # the choice of the scenario comes last, and replaces a choice that runs the same kernels
+        # the scenario's own choice comes last, and replaces a row that runs the same kernels
         inference = row(*choice)
         rows[inference.precision, inference.attention_kernel] = inference
     return tuple(rows.values())
 
 
 def report_on(model: Resolved, run: Workload) -> Report:
-    """The report on a workload of a model, whose sizes are integers, arrays or symbols. Raises
+    """The report on a workload of a model; its sizes may be integers, arrays or symbols. Raises
     ``VitcostError`` for a scenario that is not covered.
 
     >>> found = resolve("vit_base_patch16_224")
@@ -252,7 +253,8 @@ def report_on(model: Resolved, run: Workload) -> Report:
 
 
 def _top(root: Row) -> Iterator[Row]:
-    """The top-level rows; a container of runs of layers has a row for each run."""
+    """The rows of top-level modules; a container of several runs of layers has a row for
+    each run."""
     for row in root.children:
         if row.type == "Sequential" and any(child.path != child.last for child in row.children):
             yield from row.children
@@ -261,9 +263,8 @@ def _top(root: Row) -> Iterator[Row]:
 
 
 def _rest(root: Row, saved_bytes: Size) -> Iterator[Layer]:
-    """The row of ops on no module, under the path that torch has for the model itself: the ops of
-    the model's own forward, and the tensors that the loss saves. With it the rows add up to the
-    totals."""
+    """The row of the model itself, under torch's empty path: ops of the model's own forward, and
+    the tensors that the loss saves. With this row the rows add up to the totals."""
     rest = root.cost._replace(saved_bytes=saved_bytes)
     for row in root.children:
         rest = rest.plus(row.cost, -row.repeat)
@@ -280,7 +281,7 @@ def _parts(train: Row, ran: Row) -> tuple[Part, ...]:
         by_part(ran.children, lambda cost: cost.moved_bytes),
         by_part(train.children, lambda cost: cost.saved_bytes),
     ]
-    # a part without numbers is left out: a dropout before the head in eval
+    # a part whose numbers are all 0 is left out, such as a dropout before the head in eval
     parts = (Part(name, *(column.get(name, 0) for column in columns)) for name in columns[0])
     return tuple(part for part in parts if any(part[1:]))
 

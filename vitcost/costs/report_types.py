@@ -1,4 +1,4 @@
-"""A report: the types of its numbers, all that a renderer may read."""
+"""A report: the types of its numbers; a renderer reads nothing else."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -22,7 +22,7 @@ SCHEMA = "vitcost.report/1"
 
 
 class Flops(Record):
-    """FLOPs of the whole batch: by the definition, and as executed with recomputation."""
+    """FLOPs of the whole batch: those of the definition, and those executed, with recomputation."""
 
     forward: Size
     backward: Size | None  # None: the model has no training step under the scenario
@@ -37,12 +37,12 @@ class Flops(Record):
 
     @property
     def train_step(self) -> Size | None:
-        """``forward + backward``; None where there is no step."""
+        """``forward + backward``; None if there is no training step."""
         return None if self.backward is None else self.forward + self.backward
 
     @property
     def train_step_executed(self) -> Size | None:
-        """The same with recomputation, as the kernels run it."""
+        """FLOPs of a training step as kernels run it, including recomputation."""
         backward = self.backward_executed
         return None if backward is None else self.forward_executed + backward
 
@@ -59,7 +59,8 @@ class Part(Record):
 
 
 class Layer(Record):
-    """A module; a run of equal modules has the numbers of one and ``repeat``."""
+    """A module; a run of equal modules is one row, with the numbers of one module and the count
+    ``repeat``."""
 
     path: str
     paths: tuple[str, str]
@@ -79,7 +80,7 @@ class InferenceRow(Record):
     precision: str
     attention_kernel: tuple[str, ...]
     memory: memory_types.Inference
-    asked: bool  # whether it is the scenario's own
+    asked: bool  # whether it is the scenario's own choice
 
     def to_dict(self) -> dict[str, Any]:
         """A row of ``memory.inference_by_precision`` in a report's JSON."""
@@ -89,7 +90,7 @@ class InferenceRow(Record):
 
 
 class Memory(Record):
-    """The numbers of memory, named as in the JSON."""
+    """The memory numbers, named as in the JSON."""
 
     rule_of_thumb: RuleOfThumb
     inference: memory_types.Inference
@@ -104,25 +105,26 @@ class Report(Result):
 
     model: Resolved
     scenario: Scenario
-    attention_kernel: tuple[str, ...]  # every one that runs, most used first
-    tokens: Size | None  # None: a traced module
+    attention_kernel: tuple[str, ...]  # every attention kernel that runs, most used first
+    tokens: Size | None  # None for a traced module
     params: Size
     trainable_params: Size
     torchsummary_params: Size | None
     flops: Flops
-    moved_bytes: Size | None  # None: an operator without a rule, as for pointwise
+    moved_bytes: Size | None  # None: an operator has no rule, as for pointwise work
     rule_of_thumb: RuleOfThumb
     inference: memory_types.Inference
     training: memory_types.Training
     parts: tuple[Part, ...]
     layers: tuple[Layer, ...]
-    # with eager and with torch's fused attention, and as the scenario asks
+    # a row with eager and one with torch's fused attention in each precision, and the scenario's
+    # own
     inference_by_precision: tuple[InferenceRow, ...] = ()
     time: "tuple[Time, ...]" = ()
 
     @property
     def memory(self) -> "Memory":
-        """The numbers of memory under the paths of the JSON: ``r.memory.training.peak_bytes``."""
+        """The memory numbers at the paths of the JSON: ``r.memory.training.peak_bytes``."""
         by_precision = self.inference_by_precision
         return Memory(
             self.rule_of_thumb, self.inference, by_precision, self.training, self._beside()
@@ -130,33 +132,33 @@ class Report(Result):
 
     @property
     def basis(self) -> str:
-        """``formula``, or ``traced``: a module stands in the config's place."""
+        """``formula``, or ``traced`` if a module takes the place of a config."""
         return "traced" if hasattr(self.model.config, "workload") else "formula"
 
     @property
     def left_out(self) -> str:
-        """Operators that the FLOPs of a traced module leave out; empty where all are counted."""
+        """Operators that the FLOPs of a traced module leave out; empty if all are counted."""
         notes = self.model.config.to_dict().get("notes", ()) if self.basis == "traced" else ()
         return next((note for note in notes if note.startswith("FLOPs leave out")), "")
 
     def moments(self) -> "tuple[Moment, ...]":
         """The bytes in memory at every moment of a training step, the peak among them.
 
-        Raises ``NotCovered`` where the peak is not known exactly.
+        Raises ``NotCovered`` if the exact peak is not known.
 
         >>> from vitcost import report
         >>> own = report("vit_base_patch16_224", batch=64)
         >>> max(m.total_bytes for m in own.moments()) == own.training.peak_bytes
         True
         """
-        # asked by pages with pictures alone
+        # imported only for pages with pictures
         from vitcost.costs.moments import moments
         from vitcost.engine.workload import workload
 
         return moments(workload(self.model.config, self.scenario), self.training)
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as the JSON schema ``vitcost.report/1`` has it."""
+        """The report in the JSON schema ``vitcost.report/1``."""
         flops, infer, train = self.flops, self.inference, self.training
         return {
             "schema": SCHEMA,
@@ -200,7 +202,7 @@ class Report(Result):
         }
 
     def _beside(self) -> dict[str, int | None]:
-        """Bytes beside tensors on the first card; None on a card that is not named."""
+        """The bytes beside tensors on the first card; None if no card is named."""
         names = ("workspace_bytes", "context_bytes", "slack_bytes")
         of = self.time[0].beside if self.time else None
         if of is not None:

@@ -1,4 +1,4 @@
-"""The picture of a report's time on a card: its parts against the two limits of the sheet."""
+"""A picture of a report's time on a card: its parts below the two limits of the data sheet."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -16,10 +16,10 @@ _Y = Axis("FLOPs a second", "si", log=True)
 
 
 def roofline(reports: Sequence[Report]) -> Iterator[Plot]:
-    """A picture for each card that the reports have a time of: the parts of a model, or those of
-    several, over what the card's sheet allows.
+    """A picture for each card that the reports have a time for: the parts of one model, or of
+    several, below the limits of the card's sheet.
 
-    A part at x FLOPs a byte runs ``y ≤ min(bandwidth · x, peak)`` FLOPs a second.
+    A part with x FLOPs per byte runs ``y ≤ min(bandwidth · x, peak)`` FLOPs per second.
 
     >>> from vitcost import report
     >>> len(list(roofline([report("vit_base_patch16_224", gpu="l4")])))

@@ -1,4 +1,4 @@
-"""``torch.amp.GradScaler``: the bytes that it keeps, and the bytes of a step.
+"""``torch.amp.GradScaler``: the bytes that it keeps, and those that a step allocates.
 
 The step is that of torch's documentation, which scales the loss and steps each optimizer by the
 scaler::
@@ -17,15 +17,16 @@ from vitcost.engine.workload import Workload
 
 __all__ = ["scaled", "scaler_bytes"]
 
-# the scale in float32, and how many steps it has not grown, in int32
+# the scale in float32, and the number of steps since it grew, in int32
 _KEPT = 4 + 4
-# unscale_: the scale and its inverse in float64; or the inverse and found_inf in float32, and the
-# copies of both that _MultiDeviceReplicator makes
+# unscale_ allocates the scale and its inverse in float64; or the inverse and found_inf in float32,
+# with the copies of both that _MultiDeviceReplicator makes
 _UNSCALING = 8 + 8
-# the all-reduce of found_inf over the ranks of fully_shard, as a tensor of its own:
+# the all-reduce of found_inf over the ranks of fully_shard makes a tensor of its own:
 # torch/distributed/tensor/_dispatch.py, found_inf_reduce_handler
 _REDUCED = 4
-# found_inf, which stays until update(); a fused kernel has it once more, beside the scale
+# bytes of found_inf, which lives until update(); and bytes that a fused kernel receives: a second
+# found_inf, and the scale
 _FOUND, _HANDED = 4, 4 + 4
 
 
@@ -40,11 +41,11 @@ def scaler_bytes(scenario: Scenario) -> int:
 
 def scaled(number: int, row: Optimizer, run: Workload, allocated: Size) -> Size:
     """The most temporary bytes of an optimizer's step under the scaler: ``4 · number + max(16, 4 +
-    allocated)``. The step alone has ``allocated`` bytes, and ``number`` optimizers have stepped
-    before it, each of which left a ``found_inf``.
+    allocated)``. The step itself allocates ``allocated`` bytes. ``number`` optimizers have stepped
+    before it, and each left a ``found_inf``.
 
-    Before the step gradients are unscaled by the scale and its inverse, 16 bytes, and 4 more where
-    ranks share them; a fused kernel is handed 8 bytes more.
+    Before the step the gradients are unscaled, with 16 bytes for the scale and its inverse, and 4
+    more if ranks share gradients; a fused kernel receives 8 bytes more.
 
     >>> from vitcost.config.optimizers import OPTIMIZERS
     >>> from vitcost.engine.workload import workload

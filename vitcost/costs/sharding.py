@@ -1,13 +1,14 @@
 """Data-parallel ranks: the part of a model's parameters that each rank holds.
 
 All functions count elements, for a list of parameters (``engine.parameters.parameters``) and the
-sizes of their axes; ``memory`` multiplies them with the bytes of a recipe. N ranks, Φ parameters.
+sizes of their axes; ``memory`` multiplies them by the bytes of a recipe. N ranks, Φ parameters.
 
-Stage 0 holds all of them on every rank. With recipe ``torch``, stage 1 is
-``ZeroRedundancyOptimizer``, which deals out whole tensors, and stages 2 and 3 are ``fully_shard``
-(FSDP2), which cuts each tensor by rows: 2 keeps what it gathered until the backward pass is over
-(``reshard_after_forward=False``), 3 gives it back after each use. Every other recipe cuts one flat
-vector in N equal parts: Rajbhandari et al. 2020, arXiv 1910.02054, section 5.
+In stage 0 every rank holds all parameters. With recipe ``torch``, stage 1 is
+``ZeroRedundancyOptimizer``, which gives whole tensors to ranks, and stages 2 and 3 are
+``fully_shard`` (FSDP2), which cuts each tensor by rows: stage 2 keeps gathered weights until the
+backward pass is over (``reshard_after_forward=False``), stage 3 frees them after each use. Every
+other recipe cuts one flat vector into N equal parts: Rajbhandari et al. 2020, arXiv 1910.02054,
+section 5.
 """
 
 from collections.abc import Iterable
@@ -38,7 +39,7 @@ class Share(Record):
     """Elements that one rank holds.
 
     ``states`` are the elements that its optimizer updates, and ``tensors`` the number of their
-    tensors, since some states belong to a tensor.
+    tensors, since some states exist once for each tensor.
     """
 
     weights: Size
@@ -48,7 +49,7 @@ class Share(Record):
 
 
 def whole(parameters: Iterable[Parameter], sizes: Sizes) -> Share:
-    """Every rank holds all parameters, Φ of each: stage 0.
+    """Stage 0: every rank holds all Φ parameters, gradients and states.
 
     >>> from vitcost.engine.lower import Mode, lower
     >>> from vitcost.engine.model import sizes_of, structure_of
@@ -72,7 +73,8 @@ def whole(parameters: Iterable[Parameter], sizes: Sizes) -> Share:
 
 
 def flat(share: Share, stage: int, ranks: Size) -> Share:
-    """One vector in equal parts, the last one filled up: ``⌈Φ/N⌉`` of Φ elements on N ``ranks``.
+    """One vector cut into equal parts, the last part padded: ``⌈Φ/N⌉`` of Φ elements on N
+    ``ranks``.
 
     Stage 1 cuts optimizer states, stage 2 gradients too, stage 3 weights too.
 
@@ -91,15 +93,16 @@ def flat(share: Share, stage: int, ranks: Size) -> Share:
 def dealt(
     tensors: Iterable[tuple[int, ...]], ranks: int
 ) -> tuple[tuple[tuple[int, ...], ...], ...]:
-    """Whole tensors, the largest first, each to the one of ``ranks`` that has the fewest elements
-    so far: for each the shapes of the tensors that it updates, in the order of its optimizer.
+    """Gives whole tensors to ``ranks``, the largest first, each to the rank with the fewest
+    elements so far. Returns for each rank the shapes of the tensors that it updates, in the order
+    of its optimizer.
 
     Source: torch.distributed.optim.ZeroRedundancyOptimizer, _partition_parameters.
 
     >>> dealt([(2,), (3, 3), (5,), (4,), (2,)], 2)
     (((3, 3), (2,)), ((5,), (4,), (2,)))
     """
-    # loaded where whole tensors are dealt out
+    # imported only if whole tensors are distributed
     from heapq import heapreplace
 
     loads = [(0, rank) for rank in range(ranks)]
@@ -114,13 +117,13 @@ def dealt(
 def fully_sharded(
     parameters: Iterable[Parameter], sizes: Sizes, ranks: Size, rank: Size = 0
 ) -> Share:
-    """Each tensor cut by rows among N ``ranks``: of d₀ rows ``⌈d₀/N⌉``, as long as there are any
-    left. ``rank`` counts from 0.
+    """Each tensor is cut by rows among N ``ranks``: each rank gets ``⌈d₀/N⌉`` of the d₀ rows while
+    there are rows left. ``rank`` counts from 0.
 
-    A tensor that is short of rows is filled up in the storage of weights and gradients, which are
-    alike on every rank: ``Σ ⌈d₀/N⌉ · numel/d₀``. Optimizer states have the rank's own rows alone. A
-    tensor of one row, such as a class token or a position embedding, is whole on the first rank, so
-    that this holds the most: more than Φ/N.
+    Weights and gradients of a tensor with too few rows are padded, so that they have equal sizes on
+    every rank: ``Σ ⌈d₀/N⌉ · numel/d₀``. Optimizer states have only the rank's own rows. A tensor of
+    one row, such as a class token or a position embedding, is whole on the first rank, so the first
+    rank holds the most: more than Φ/N.
 
     Raises ``NotCovered`` for a scalar, which fully_shard refuses. Source: torch,
     torch/distributed/fsdp/_fully_shard/_fsdp_param.py, _init_sharded_param.
@@ -147,8 +150,8 @@ def fully_sharded(
 
 
 def local(parameter: Parameter, sizes: Sizes, ranks: Size, rank: Size = 0) -> Size:
-    """Elements of a parameter that a rank of ``fully_sharded`` has: ``numel / d₀ · rows`` of its
-    first axis, of which each of N ranks has ``⌈d₀ / N⌉``, the last ones fewer or none.
+    """Elements of a parameter on a rank of ``fully_sharded``: ``numel / d₀ · rows``. Of the d₀ rows
+    of the first axis each of N ranks has ``⌈d₀ / N⌉``, the last ranks fewer or none.
 
     Raises ``NotCovered`` for a scalar, which ``fully_shard`` refuses.
 
@@ -169,12 +172,13 @@ def local(parameter: Parameter, sizes: Sizes, ranks: Size, rank: Size = 0) -> Si
 def gathered(
     parameters: Iterable[Parameter], sizes: Sizes, ranks: Size, trained: bool = False
 ) -> tuple[Size, Size]:
-    """Elements of the whole weights that ``fully_shard`` gathers where every layer is wrapped, and
-    the model: outside of the layers, which are there until the backward pass is over, and for the
-    largest layer, while it runs; one that is fetched ahead comes on top.
+    """Elements of the whole weights that ``fully_shard`` gathers if every layer and the model are
+    wrapped. The first number is for weights outside of the layers, which stay until the backward
+    pass is over; the second for the largest layer, while it runs. A layer that is gathered ahead is
+    not included.
 
-    Shares of N ``ranks`` come filled up: ``N · Σ ⌈d₀/N⌉ · numel/d₀``. ``trained``: of parameters
-    that have a gradient alone. Raises ``NotCovered`` for a scalar, as ``fully_sharded`` does.
+    The shards of N ``ranks`` are padded: ``N · Σ ⌈d₀/N⌉ · numel/d₀``. ``trained``: only of
+    parameters that have a gradient. Raises ``NotCovered`` for a scalar, as ``fully_sharded`` does.
 
     >>> from vitcost.engine.lower import Mode, lower
     >>> from vitcost.engine.model import sizes_of, structure_of

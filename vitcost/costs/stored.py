@@ -1,4 +1,4 @@
-"""Weights stored for inference alone, in fewer bytes than a model computes with."""
+"""Weights that are stored for inference in fewer bytes than the model computes with."""
 
 from collections.abc import Mapping
 
@@ -11,9 +11,9 @@ __all__ = ["STORAGES", "Storage", "stored_weights"]
 
 
 class Storage(Record):
-    """How a matrix of a linear layer is stored: ``packed`` elements a byte, and for each ``group``
-    of a row, or each row (0), ``beside`` bytes and ``numbers`` in the parameters' own type. A row
-    that is not cut into whole groups stays as it is."""
+    """How a matrix of a linear layer is stored: ``packed`` elements per byte; and, for each
+    ``group`` of elements in a row (0: for each row), ``beside`` bytes and ``numbers`` numbers in
+    the parameters' own type. A row that does not divide into whole groups is stored unchanged."""
 
     packed: int
     group: int
@@ -31,11 +31,10 @@ STORAGES: Mapping[str, Storage] = {
 
 
 def stored_weights(run: Workload, storage: str) -> Size | None:
-    """Bytes of weights that are stored for inference alone: the matrices of linear layers in fewer
-    bits, with scales; everything else stays as it is. A matrix of n elements in d rows takes
-    ``n + beside · d``, in groups of g elements ``n / packed + n / g · (beside + e · numbers)``.
-    None for groups of rows whose length is no integer. Raises ``ConfigError`` for a storage that is
-    not in ``STORAGES``.
+    """Bytes of weights stored for inference: matrices of linear layers in fewer bits, with scales;
+    everything else unchanged. A matrix of n elements in d rows takes ``n + beside · d``, in groups
+    of g elements ``n / packed + n / g · (beside + e · numbers)``. None for groups if the length of
+    rows is not an integer. Raises ``ConfigError`` for a storage that ``STORAGES`` does not have.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.config.scenario import Scenario

@@ -1,7 +1,8 @@
 """``summary``: the table of ``torchsummary`` 1.5.1, character for character, without torch.
 
-Its faults are part of it: parameters that sit on no layer are missed, the memory of the forward
-and backward pass is twice the sum of all outputs. ``Summary.notes`` says so, with true counts.
+Its mistakes are copied too: it misses parameters that sit on no layer, and takes twice the sum of
+all outputs as the memory of a forward and backward pass. ``Summary.notes`` says so, with the true
+counts.
 """
 
 from collections.abc import Iterator
@@ -21,19 +22,19 @@ from vitcost.zoo import Model, resolve
 
 __all__ = ["Call", "Summary", "calls", "counted_params", "summarize", "summary"]
 
-# the fields that the plain module tree expresses; the others must be as they are by default
+# the fields that a plain module tree can have; all others must have their defaults
 _PLAIN = {
     "img_size", "patch_size", "in_chans", "num_classes", "embed_dim", "depth", "num_heads",
     "mlp_dim", "qkv_bias", "qk_scale", "scale_query", "dist_token", "representation_size",
     "patch_norm", "pos_drop_rate", "proj_drop_rate", "attn_drop_rate", "drop_path_rate",
 }  # fmt: skip
 
-# how many module calls a block has, and how long a table may get
+# how many module calls a block has; how long a table may get
 _BLOCK_ROWS, _MAX_ROWS = 16, 10**6
 
 
 class Call(Record):
-    """A module call as torchsummary lists it: type, output shape behind the batch, parameters."""
+    """A module call as torchsummary lists it: type, output shape without the batch, parameters."""
 
     type: str
     shape: tuple[Size, ...]
@@ -60,10 +61,10 @@ def summary(model: Model, *, batch: int = -1, **overrides: Any) -> str:
 
 
 def summarize(model: Model, *, batch: int = -1, **overrides: Any) -> Summary:
-    """The table with the notes on what it leaves out.
+    """The table, with notes on the parts that it leaves out.
 
-    Raises ``ConfigError`` for a batch that is none, ``NotCovered`` for a model that the plain
-    module tree does not express.
+    Raises ``ConfigError`` for an invalid batch, ``NotCovered`` for a model that is not a plain
+    module tree.
 
     >>> summarize("vit_base_patch16_224").notes[0]
     'torchsummary misses the class token and position embedding, which are no layers: 152,064 ...'
@@ -75,7 +76,7 @@ def summarize(model: Model, *, batch: int = -1, **overrides: Any) -> Summary:
         )
     config = resolve(model, **overrides).config
     if hasattr(config, "traces"):
-        # a formula needs no trace
+        # imported only for traced models
         from vitcost.traced.summary_table import summarized
 
         return Summary(*summarized(config.traces.any(), batch))
@@ -88,10 +89,10 @@ def summarize(model: Model, *, batch: int = -1, **overrides: Any) -> Summary:
         )
     if config.depth * _BLOCK_ROWS > _MAX_ROWS:
         raise NotCovered(f"a table of {config.depth:,} blocks is longer than {_MAX_ROWS:,} rows")
-    # loaded for a table: a report counts parameters alone
+    # imported only for a table, not for a report that counts parameters
     from vitcost.traced.torchsummary import Listed, lines
 
-    # torchsummary calls the modules of the definition: a fused kernel passes some of them by
+    # torchsummary hooks the modules of the definition; a fused kernel would skip some of them
     root = workload(config, Scenario(attention="eager")).rows()
     every = list(calls(root))
     rows = [Listed(call.type, [batch, *call.shape], call.params, True) for call in every]
@@ -105,8 +106,8 @@ def covers(config: Config) -> bool:
 
 
 def counted_params(config: Config, root: Row) -> Size | None:
-    """The parameters that torchsummary counts, or None where its table is not covered: all but the
-    class token and the position embedding, which belong to no layer.
+    """The parameters that torchsummary counts; None if its table is not covered: all but the class
+    token and the position embedding, which belong to no layer.
 
     >>> config = resolve("vit_base_patch16_224").config
     >>> root = workload(config, Scenario()).rows()
@@ -136,7 +137,7 @@ def calls(root: Row) -> Iterator[Call]:
 
 
 def _odd(config: Config) -> list[str]:
-    """The fields in which an image model's config is not the plain ViT."""
+    """The fields in which the config of an image model differs from a plain ViT."""
     if not isinstance(config, ViTConfig):
         return []
     plain = (field for field in fields(config) if field.name not in _PLAIN)

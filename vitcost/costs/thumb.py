@@ -1,5 +1,4 @@
-"""Rules of thumb beside the exact bytes: the napkin formulas of planners, and how far off they
-are."""
+"""Rules of thumb beside the exact bytes: the rough formulas of planners, and their errors."""
 
 from vitcost.config.records import Record
 from vitcost.config.vit_config import ViTConfig
@@ -12,18 +11,19 @@ __all__ = ["RuleOfThumb", "compared", "off_by", "rule_of_thumb"]
 
 
 class RuleOfThumb(Record):
-    """Bytes by rules of thumb, Φ parameters; an error is the rule's share above the exact bytes.
+    """Bytes by rules of thumb for Φ parameters; an error says by which share a rule is above the
+    exact bytes.
 
-    ``saved_activations_bytes`` is that of Korthikanti et al. 2022 for every block, where it has an
-    answer: an MLP four times as wide as the model.
+    ``saved_activations_bytes`` is the formula of Korthikanti et al. 2022 for every block; it needs
+    an MLP four times as wide as the model.
     """
 
     inference_bytes: Size  # 2Φ: half precision weights
     training_bytes: Size  # 20Φ: fp16 mixed precision with Adam
     saved_activations_bytes: Size | None = None
-    saved_activations_formula: str | None = None  # of a block: with dropout, or without
+    saved_activations_formula: str | None = None  # the formula for a block, with dropout or without
     inference_error: float | None = None  # relative to all bytes of inference
-    training_error: float | None = None  # relative to states and saved bytes
+    training_error: float | None = None  # relative to model states and saved bytes
     saved_activations_error: float | None = None
 
 
@@ -40,11 +40,11 @@ def rule_of_thumb(params: Size) -> RuleOfThumb:
 def compared(
     params: Size, inference: Size, training: Size, saved: Size, config: Config, sizes: Sizes
 ) -> RuleOfThumb:
-    """The rules for a model of so many ``params`` beside its exact bytes: of ``inference``, of
-    ``training`` and of ``saved`` activations, each with the error of the rule.
+    """The rules for a model with ``params`` parameters, compared with its exact bytes of
+    ``inference``, of ``training`` and of ``saved`` activations; each with the rule's error.
 
     Saved activations are ``L · (32sbh + 2as²b)``, with dropout ``L · (34sbh + 5as²b)``, of
-    Korthikanti et al. 2022; none where a form does not cover the config.
+    Korthikanti et al. 2022; left out if the formula does not cover the config.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.config.scenario import Scenario
@@ -59,7 +59,7 @@ def compared(
     """
     rule = rule_of_thumb(params)
     if not isinstance(params, int):
-        # sizes that are arrays or symbols have no single error
+        # sizes that are arrays or symbols do not give a single error
         return rule
     rule = rule._replace(
         inference_error=off_by(rule.inference_bytes, inference),
@@ -81,12 +81,13 @@ def compared(
 
 
 def off_by(rule: Size | None, exact: Size | None) -> float | None:
-    """The share by which a rule is above the exact bytes, ``rule / exact - 1``; negative below.
+    """The share by which a rule is above the exact bytes, ``rule / exact - 1``; negative if it is
+    below.
 
     >>> off_by(20, 16), off_by(None, 16)
     (0.25, None)
     """
-    # the sizes of a sweep may be symbols, of which no share is known
+    # sizes of a sweep may be symbols, for which no share is known
     if not isinstance(rule, int) or not isinstance(exact, int) or not exact:
         return None
     return rule / exact - 1

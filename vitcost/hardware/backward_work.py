@@ -1,9 +1,9 @@
-"""The backward pass as a pass over the forward steps.
+"""The kernels of a backward pass, from the kernels of the forward pass.
 
-The tensors of a backward kernel follow from the lowered op: it reads the gradient of what the op
-wrote and what autograd keeps of the op, and writes a gradient for each operand that needs one
-(``derivatives.yaml``). A product runs one product for each such operand. A parameter's gradient in
-a pointwise op, a sum over all rows, is a kernel of its own.
+The tensors of a backward kernel follow from the lowered op: it reads the gradient of the op's
+output and the tensors that autograd saved for the op, and writes a gradient for each operand that
+needs one (``derivatives.yaml``). A matrix product runs one product for each such operand. In a
+pointwise op, a parameter's gradient is a sum over all rows, in a kernel of its own.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,13 +15,13 @@ from vitcost.engine.tree import Count
 
 __all__ = ["ACCUMULATED", "backward", "rerun"]
 
-# before torch 2.0 gradients were set to zero, and added to
+# before torch 2.0, zero_grad wrote zeros (1 pass), and backward added to them (3 passes)
 ACCUMULATED = 1 + 3
 
 
 def rerun(steps: list[Step]) -> Iterator[Step]:
-    """The kernels of ``steps`` that run again in the backward pass, since checkpointing kept
-    nothing of their outputs. Source: torch 2.13, torch/utils/checkpoint.py.
+    """The kernels of ``steps`` that run again in the backward pass, because autograd saved none of
+    their outputs. Source: torch 2.13, torch/utils/checkpoint.py.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.config.scenario import Scenario
@@ -37,7 +37,7 @@ def rerun(steps: list[Step]) -> Iterator[Step]:
 
 
 def backward(steps: list[Step]) -> Iterator[Step]:
-    """The kernels of the backward pass of ``steps``, those of the last op first: for a product one
+    """The kernels of the backward pass of ``steps``, those of the last op first; a product has one
     product for each operand that needs a gradient. Source: torch 2.13,
     tools/autograd/derivatives.yaml.
 
@@ -53,7 +53,8 @@ def backward(steps: list[Step]) -> Iterator[Step]:
     for step in reversed(steps):
         op = step.op
         if KINDS[op.kind].gradient == "gathered, copied" and any(op.needs):
-            # the gradients of all parts side by side, and that laid out as the whole
+            # the gradients of all parts side by side, then a copy of these in the layout of the
+            # whole tensor
             whole = op.reads[0], step.counts
             if whole not in parted:
                 gradient = (_gradient(op.reads[0]),)
@@ -73,14 +74,16 @@ def _rule(step: Step) -> Iterator[Step]:
     if step.product:
         yield from _products(step, gradient)
     elif step.view:
-        # the gradient of a part is laid into one of the whole, which is 0 elsewhere
+        # the gradient of a part is written into a gradient of the whole tensor, which is 0
+        # elsewhere
         if row.back == "kernel":
             laid = gradient if row.gradient == "gathered" else _gradient(op.reads[0])
             yield step._replace(reads=(gradient,), writes=(laid,))
     elif row.back == "passes":
-        # cast back where an operand was widened, and summed where it was repeated
+        # a gradient is cast back if its operand had been widened, and summed if it had been
+        # repeated
         for operand in _wanted(op):
-            # a scalar is part of a weight, and passes its gradient on
+            # a scalar is a part of a weight, and passes its gradient on
             repeated = operand.axes[:1] not in (("b",), ())
             if repeated or operand.itemsize != op.write.itemsize:
                 yield step._replace(reads=(gradient,), writes=(_gradient(operand),))
@@ -93,14 +96,15 @@ def _rule(step: Step) -> Iterator[Step]:
 
 
 def _narrowed(step: Step, reads: tuple[Tensor, ...], wanted: Sequence[Tensor]) -> Iterator[Step]:
-    """The gradients of the operands; a product of a wider result is as wide, and then cast."""
+    """The gradients of the operands. The product with a wider gradient is as wide, and is then
+    cast."""
     op, gradients = step.op, tuple(map(_gradient, wanted))
     if KINDS[op.kind].gradient != "factors" or len(wanted) != 1:
         yield step._replace(reads=reads, writes=gradients)
         return
     (narrow,) = gradients
     wide = like(narrow, op.write.itemsize, "gradient")
-    # times the other factor, which is the weight where the op reads one tensor
+    # the gradient times the other factor, which is the weight if the op reads one tensor
     others = tuple(t for t in reads if t is not wanted[0])
     yield step._replace(reads=others, writes=(wide,))
     if narrow.itemsize != wide.itemsize:
@@ -108,7 +112,7 @@ def _narrowed(step: Step, reads: tuple[Tensor, ...], wanted: Sequence[Tensor]) -
 
 
 def _of_weight(step: Step, gradient: Tensor, kept: tuple[Tensor, ...]) -> Iterator[Step]:
-    """The gradient of a weight: one sum over all rows, of a product that is written before."""
+    """The gradient of a weight: a product is written, then summed over all rows."""
     op = step.op
     gradients = tuple(_gradient(t) for t in (op.weight, op.bias) if t is not None)
     if KINDS[op.kind].gradient != "factors":
@@ -120,7 +124,8 @@ def _of_weight(step: Step, gradient: Tensor, kept: tuple[Tensor, ...]) -> Iterat
 
 
 def _products(step: Step, gradient: Tensor) -> Iterator[Step]:
-    """One product for each factor that needs a gradient: of the result's gradient and the rest."""
+    """One product for each factor that needs a gradient: the result's gradient times the other
+    factors."""
     op = step.op
     if op.kind == "sdpa":
         gradients = tuple(map(_gradient, op.reads))
@@ -137,12 +142,12 @@ def _products(step: Step, gradient: Tensor) -> Iterator[Step]:
 
 
 def _sums(steps: list[Step]) -> Iterator[Step]:
-    """A tensor that several ops read has the sum of their gradients."""
+    """If several ops read a tensor, their gradients are added."""
     readers: dict[Tensor, tuple[str, str]] = {}
     for step in steps:
-        # the parts of one tensor have theirs side by side
+        # the gradients of the parts of one tensor are put side by side, not added
         gathered = KINDS[step.op.kind].gradient.startswith("gathered")
-        # an op that a run of layers has more than once reads a tensor of its own each time
+        # an op that is repeated in a run of layers reads another tensor each time
         reader = step.path, step.op.kind
         for tensor in () if gathered else _wanted(step.op):
             if readers.setdefault(tensor, reader) != reader and tensor.role != "param":

@@ -34,8 +34,8 @@ __all__ = ["Anchor", "Asked", "Basis", "asked_of", "basis_of", "check_half", "pa
 
 
 class Anchor(NamedTuple):
-    """One measurement on a card: a model in the mode of a prediction, in a scenario that may have
-    another batch and checkpointing; None: in the prediction's own."""
+    """One measurement on a card: a model in the mode of a prediction, in a scenario that may differ
+    in batch and checkpointing; None: in the scenario of the prediction."""
 
     model: str
     images_per_second: float
@@ -43,8 +43,8 @@ class Anchor(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """The questions of a prediction about a model: its work, its workload and its attention kernels
-    in a scenario and setup, and its kind."""
+    """The facts of a model that a prediction asks for: its work, its workload and its attention
+    kernels in a scenario and setup, and its kind."""
 
     parts: Callable[[Scenario, Setup], Mapping[str, Work]]
     kernels: Callable[[Scenario, Setup], tuple[str, ...]]
@@ -53,10 +53,10 @@ class Asked(NamedTuple):
 
 
 class Basis(NamedTuple):
-    """A model on a card: the scenario as the card runs it, and the constants that its time has.
+    """A model on a card: the scenario as the card runs it, and the constants of its time.
 
     ``least_batch`` is the smallest batch that was measured, ``most_batch`` the largest one that was
-    on a processor.
+    measured on a processor.
     """
 
     card: Card
@@ -70,7 +70,7 @@ class Basis(NamedTuple):
 
 
 def asked_of(config: Config, sizes: "Sizes | None" = None) -> Asked:
-    """The question for a config; ``sizes`` are in place of its own, as for ``work``.
+    """The facts of a config; ``sizes`` replace its own, as for ``work``.
 
     >>> asked_of(resolve("vit_base_patch16_224").config).kind
     'plain'
@@ -92,10 +92,10 @@ def basis_of(
     users_cards: Mapping[str, Card] | None = None,
     calibrations: Sequence[Calibration] = (),
 ) -> Basis:
-    """The constants that a model's time has on a card.
+    """The constants of a model's time on a card.
 
-    ``users_cards`` are by name; ``calibrations`` are the user's constants, which come before the
-    shipped ones; ``anchors`` are the user's timings on the card.
+    ``users_cards`` are by name; ``calibrations`` are the user's constants, which are preferred to
+    the shipped ones; ``anchors`` are the user's timings on the card.
 
     Raises ``UnknownName`` for an unknown card, ``NotCovered`` where its sheet lacks a figure or the
     software has no such step, ``ConfigError`` for an anchor that no card could have.
@@ -130,8 +130,8 @@ def basis_of(
 
 
 def check_half(row: Card, scenario: Scenario) -> None:
-    """Raises ``NotCovered`` for a half precision that the card's sheet has no peak for, where it
-    has the other.
+    """Raises ``NotCovered`` for a half precision without a peak on the card's sheet, if the other
+    half precision has one.
 
     >>> check_half(card("t4"), Scenario(precision="bf16"))
     Traceback (most recent call last):
@@ -146,8 +146,8 @@ def check_half(row: Card, scenario: Scenario) -> None:
 
 
 def _check_software(scenario: Scenario, setup: Setup) -> None:
-    """Refuses a fused attention that is asked for by name of a torch that had none, and a training
-    step of an engine."""
+    """Refuses a named fused attention in a torch that had none, and a training step in an inference
+    engine."""
     if setup.engine and setup.training:
         raise NotCovered(f"{setup.engine} runs no training step; torch does")
     if setup.torch < (2, 0) and scenario.attention not in ("sdpa", "eager"):
@@ -158,7 +158,7 @@ def _check_software(scenario: Scenario, setup: Setup) -> None:
 def _unlike(
     asked: Asked, scenario: Scenario, setup: Setup, row: Card, kernels: tuple[str, ...]
 ) -> tuple[str, ...]:
-    """The flags of a step that no file of measurements has, on a card and in a mode that were
+    """The flags of a step that no file of measurements has, for a card and a mode that were
     measured."""
     reasons = []
     usual = on_card(replace(scenario, attention="sdpa"), row)
@@ -172,7 +172,7 @@ def _unlike(
 
 
 def _setup(scenario: Scenario, row: Card, known: Sequence[Calibration]) -> Setup:
-    """How the step runs: by default in the newest software that this was measured with."""
+    """How the step runs: by default in the newest software with which the card was measured."""
     setup = setup_of(scenario)
     if scenario.software:
         return setup
@@ -180,7 +180,7 @@ def _setup(scenario: Scenario, row: Card, known: Sequence[Calibration]) -> Setup
         c.setup.torch
         for c in known
         if c.gpu == row.name
-        # published timings are of old software, which must be asked for by name
+        # published timings are from old software, so a user must ask for it by name
         and c.factor is None
         and same_mode(c.setup, setup._replace(attention=c.setup.attention))
         and not (c.setup.torch < (2, 0) and scenario.attention not in ("sdpa", "eager"))
@@ -188,7 +188,7 @@ def _setup(scenario: Scenario, row: Card, known: Sequence[Calibration]) -> Setup
     if not measured:
         return setup
     torch = max(measured)
-    # before torch 2.0 no attention was fused
+    # torch before 2.0 had no fused attention
     attention = "eager" if torch < (2, 0) else setup.attention
     return setup._replace(torch=torch, attention=attention)
 
@@ -205,7 +205,7 @@ def _anchored(
             raise ConfigError(f"an anchor of {anchor.model}, which launches no kernel")
         seconds, shares = seconds_of(done, sheet, setup, rates.constants, 0.0)
         measured = measured_in.batch / anchor.images_per_second
-        # a host is no slower than the step that it prepared
+        # a step takes at least as long as its host takes to launch it
         hosts.append(measured / done.launches)
         factors.append((measured - shares["overhead"]) / (seconds - shares["overhead"]))
     factor = sum(factors) / len(factors)
@@ -221,7 +221,7 @@ def _anchored(
 
 
 def parse_anchor(text: str) -> Anchor:
-    """A measured model from its spelling, ``MODEL=IMAGES_PER_SECOND``, else ``ConfigError``.
+    """A measured model from its spelling, ``MODEL=IMAGES_PER_SECOND``; else ``ConfigError``.
 
     >>> parse_anchor("vit_base_patch16_224=2787")[:2]
     ('vit_base_patch16_224', 2787.0)

@@ -17,9 +17,10 @@ __all__ = [
 ]
 
 _MIB = 2**20
-# estimate: a CUDA context takes 0.3 to 0.6 GiB, by driver and card; no source states one figure
+# an estimate: a CUDA context takes 0.3 to 0.6 GiB, depending on driver and card; no source states
+# one figure
 CONTEXT_BYTES = 512 * _MIB
-# estimate: max_memory_reserved less max_memory_allocated is 0.5 to 0.8 GB in published runs of
+# an estimate: max_memory_reserved minus max_memory_allocated is 0.5 to 0.8 GB in published runs of
 # ViT-L (rasbt/pytorch-memory-optim) at every batch, and 2 % of the largest run
 _SLACK_BYTES, _SLACK_PART = 512 * _MIB, 50
 
@@ -29,16 +30,16 @@ _CUBLAS_BYTES = (2 * 4096 + 8 * 16) * 1024
 _LARGE_BYTES = 32 * _MIB
 # pull request 89027: before it a workspace was one buffer of 4,096 KiB
 _POOLS_SINCE, _ONE_POOL_BYTES = (2, 0), 4096 * 1024
-# compute capability 9 has 32 MiB since the same change, 10 and 12 since pull request 175344 of
+# since the same change compute capability 9 has 32 MiB; 10 and 12 since pull request 175344 of
 # February 2026, 11 since pull request 189312 of July 2026
 _LARGE_SINCE = {9: (2, 0), 10: (2, 11), 11: (2, 14), 12: (2, 11)}
-# hipBLAS: pull request 138791; gfx94x and gfx95x have four times as much
+# hipBLAS: pull request 138791; gfx94x and gfx95x have a workspace four times as large
 _HIPBLAS_SINCE = (2, 6)
 _HIPBLAS_LARGE = ("gfx94", "gfx95")
 
 
 class Beside(NamedTuple):
-    """Bytes beside tensors on one card; the context and the slack are estimates."""
+    """The bytes beside tensors on one card; context and slack are estimates."""
 
     workspace_bytes: int
     context_bytes: int
@@ -51,7 +52,7 @@ class Beside(NamedTuple):
 
 
 def workspace_bytes(card: Card, software: str = "") -> int:
-    """The workspace that torch allocates for cuBLAS or hipBLAS, once for a handle and a stream.
+    """The workspace that torch allocates for cuBLAS or hipBLAS, once for each handle and stream.
 
     ``software`` is a version of torch; without one it is the newest. A processor has none. Source:
     torch's aten/src/ATen/cuda/CublasHandlePool.cpp, ``parseChosenWorkspaceSize``.
@@ -70,7 +71,8 @@ def workspace_bytes(card: Card, software: str = "") -> int:
         return 4 * _LARGE_BYTES if large else _LARGE_BYTES
     capability = card.capability
     if capability is None:
-        # a card that the user describes may lack an architecture: the larger workspace of the two
+        # a card that the user describes may have no architecture: then the larger of the two
+        # workspaces is taken
         return _LARGE_BYTES if card.vendor in ("", "NVIDIA") else 0
     if version is not None and version < _POOLS_SINCE:
         return _ONE_POOL_BYTES
@@ -92,7 +94,7 @@ def slack_bytes(tensor_bytes: int) -> int:
 
 def beside(card: Card, tensor_bytes: int, software: str = "") -> Beside:
     """Bytes that a card needs beside ``tensor_bytes`` of tensors: ``workspace + context + slack``,
-    an estimate. A processor has no context of CUDA, and no allocator that keeps blocks.
+    an estimate. A processor has no CUDA context, and no allocator that keeps freed blocks.
 
     ``software`` as in ``workspace_bytes``.
 
@@ -109,9 +111,9 @@ def beside(card: Card, tensor_bytes: int, software: str = "") -> Beside:
 
 def verdict_on(card: Card, tensor_bytes: int, kept_bytes: int) -> tuple[str, int] | None:
     """Whether tensors fit a card, and the bytes that are left, ``capacity - tensor_bytes -
-    kept_bytes``; None where no memory is known.
+    kept_bytes``; None if the card's memory is not known.
 
-    ``fits`` with ``kept_bytes`` beside them, ``tight`` without these alone, else ``no``.
+    ``fits``: with ``kept_bytes`` beside them; ``tight``: only without these; else ``no``.
 
     >>> from vitcost.hardware.specs import card
     >>> l4 = card("l4")
@@ -128,10 +130,10 @@ def verdict_on(card: Card, tensor_bytes: int, kept_bytes: int) -> tuple[str, int
 
 def largest_tensors(card: Card, capacity_bytes: int, software: str = "") -> int:
     """The most bytes of tensors that leave room for everything beside them in ``capacity_bytes``;
-    below 0 where there is none.
+    negative if there is no room.
 
-    ``T + slack(T) <= room`` with ``slack(T) = max(S, T // 50)``: T is ``room - S``, or where that
-    is less ``room - room // 51``, and one less where the remainder is 50. ``software`` as in
+    ``T + slack(T) <= room`` with ``slack(T) = max(S, T // 50)``: T is the smaller of ``room - S``
+    and ``room - room // 51``; the latter is one less if the remainder is 50. ``software`` as in
     ``workspace_bytes``.
 
     >>> from vitcost.hardware.specs import card

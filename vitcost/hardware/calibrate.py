@@ -1,7 +1,8 @@
 """From measurements to constants, with an error from measurements that were not fitted.
 
-Models are told apart by width: constants are fitted on every other width and judged on the rest,
-and the other way round. The band of a prediction is what nine in ten of those errors lie within.
+Measurements are split by the width of the model: constants are fitted on every second width and
+judged on the others, then the other way round. Nine in ten of these errors lie within the band of a
+prediction.
 """
 
 import json
@@ -38,11 +39,11 @@ __all__ = [
     "to_toml",
 ]
 
-# a band is no narrower than the one, and as wide as the other where too little was measured to say;
-# few widths overstate what all of them together are off, and on cards 15 % cover that
+# a band is at least NARROWEST wide, and WIDEST if too little was measured to tell; errors on a few
+# held-out widths are larger than those of a fit on all widths, and on cards 15 % cover them
 NARROWEST = 0.10
 WIDEST = {"cuda": 0.15, "cpu": 0.40}
-# a fit needs as many measurements as there are kinds of work
+# a fit needs at least one measurement for each kind of work
 _FEWEST = 3
 
 
@@ -50,8 +51,8 @@ def fitted(measurements: Sequence[Measurement]) -> tuple[float, ...]:
     """The constants that fit the measurements of one card and setup best: the least squares of
     ``fit`` over the ``terms`` of each step.
 
-    Measurements that the host bounds are left out as long as enough others are there. Raises
-    ``ConfigError`` for several cards, versions of software or modes.
+    Measurements that the host bounds are left out if enough others remain. Raises ``ConfigError``
+    for several cards, versions of software or modes.
 
     >>> from vitcost.hardware.work_classes import setup_of
     >>> from vitcost.hardware.measurements import Row, measurement
@@ -92,8 +93,8 @@ def predicted(
 
 
 def host_of_rows(measurements: Sequence[Measurement]) -> float | None:
-    """Seconds that the host of a file takes for a launch at the most, where that is less than hosts
-    usually take: it is no slower than any step that it prepared.
+    """The most seconds that the host of a file takes for a launch, if that is less than hosts
+    usually take: the host is no slower than any step that it launched.
 
     >>> from vitcost.hardware.work_classes import setup_of
     >>> from vitcost.hardware.measurements import Row, measurement
@@ -112,9 +113,9 @@ def host_of_rows(measurements: Sequence[Measurement]) -> float | None:
 
 
 def held_out(measurements: Sequence[Measurement]) -> tuple[list[float], list[float]]:
-    """Predicted seconds, each by a fit on widths other than the model's own. Widths in order of
-    size are split into even and odd places; each half is predicted by a fit on the other half.
-    Empty where all models have one width.
+    """Predicted seconds, each by a fit on widths other than the model's own. Widths are sorted, and
+    split into those at even and at odd places; a fit on one half predicts the other. Empty if all
+    models have one width.
 
     Raises ``ConfigError`` as ``fitted`` does.
 
@@ -151,8 +152,8 @@ def errors(measurements: Sequence[Measurement]) -> tuple[list[float], list[float
 def calibrate(measurements: Iterable[Measurement], source: str = "") -> list[Calibration]:
     """The constants of every card and setup among the measurements; ``source`` is their author.
 
-    Plain models are fitted; where a file has none, all of them. Steps that the host bounds are left
-    out. Timings that others printed have one factor a card and software. Raises ``ConfigError`` for
+    Plain models are fitted; if a file has none, all models are. Steps that the host bounds are left
+    out. Published timings give one factor for each card and software. Raises ``ConfigError`` for
     fewer measurements of a card than a fit needs.
 
     >>> from vitcost.hardware.work_classes import setup_of
@@ -193,8 +194,8 @@ def _calibration(gpu: str, setup: Setup, every: Sequence[Measurement], source: s
     held = round(mean([mean(half) for half in halves]), 4) if halves else None
     others = [error for half in halves for error in half]
     widest = WIDEST[setup.platform]
-    # from fewer than ten errors no percentile is taken: the band covers the largest, and is no
-    # narrower than usual
+    # fewer than ten errors give no percentile: the band covers the largest error, and is at least
+    # as wide as usual
     band = percentile(others, 0.9) if len(others) >= 10 else max([widest, *others])
     if not all(m.row.scenario.software for m in measurements):
         source += f"; torch not stated, taken as {'.'.join(map(str, setup.torch))}"
@@ -205,7 +206,7 @@ def _calibration(gpu: str, setup: Setup, every: Sequence[Measurement], source: s
         len(measurements),
         round(mean(fit_errors), 4),
         held,
-        # the page prints the held-out error beside the band, which is at least as wide
+        # the page prints the held-out error next to the band, so the band is at least as wide
         max(round(band, 2), NARROWEST, ceil(100 * (held or 0.0)) / 100),
         source,
         SMALLEST_BATCH if cpu else min(SMALLEST_BATCH, *(m.row.batch for m in measurements)),
@@ -214,10 +215,10 @@ def _calibration(gpu: str, setup: Setup, every: Sequence[Measurement], source: s
 
 
 def _running(measurements: Sequence[Measurement]) -> Sequence[Measurement]:
-    """The measurements that tell of kernels, not of the host; all, where too few would be left."""
+    """The measurements that the card bounds, not the host; all of them if too few would be left."""
     if measurements[0].row.setup.platform == "cpu":
         return measurements
-    # the constant term is the time of launches on the card: a step that it dominates says nothing
+    # the constant term is the time of launches on the card: a step in which it is large says little
     # about the other constants
     told = [m for m in by_card(measurements) if 1 - m.shares()[1] <= MOST_LAUNCHING]
     return measurements if len(told) < _FEWEST else told
@@ -228,8 +229,8 @@ def mean(values: Sequence[float]) -> float:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value that a ``share`` of n values lies at or below: in order of size it stands at place
-    ``share · (n - 1)``, between two neighbours in proportion.
+    """The value such that a ``share`` of n values are no larger: in sorted order the value at place
+    ``share · (n - 1)``, interpolated between two neighbours.
 
     >>> percentile([1, 2, 3, 4, 5], 0.9)
     4.6
@@ -244,7 +245,7 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def to_toml(calibrations: Iterable[Calibration], cards: Iterable[Card] = ()) -> str:
-    """The constants as a TOML file that later predictions read, with cards of the user's own.
+    """The constants as a TOML file that later predictions read, together with the user's own cards.
 
     >>> from vitcost.hardware.calibrations import CALIBRATIONS
     >>> to_toml(CALIBRATIONS[:1]).splitlines()[:3]
@@ -274,7 +275,7 @@ def to_toml(calibrations: Iterable[Calibration], cards: Iterable[Card] = ()) -> 
 
 
 def _spelled(record: Calibration | Setup, names: Iterable[str]) -> Iterator[str]:
-    """The lines of some figures of a record; a figure that is None has no line."""
+    """The lines of some figures of a record, without figures that are None."""
     for name in names:
         value = getattr(record, name)
         if value is not None:
@@ -298,7 +299,7 @@ def _card_lines(card: Card) -> list[str]:
 def load_calibrations(path: "str | Path") -> list[Calibration]:
     """The constants of a file that ``to_toml`` wrote.
 
-    Raises ``ConfigError`` for a file that cannot be read, or that has none.
+    Raises ``ConfigError`` for a file that cannot be read, or that has no constants.
 
     >>> from tempfile import TemporaryDirectory
     >>> from vitcost.hardware.calibrations import CALIBRATIONS
@@ -354,9 +355,9 @@ def _loaded(table: Mapping[str, Any]) -> Calibration:
     )
 
 
-# the sources of constants that were fitted to measurements
+# the bases of constants that were fitted to measurements
 _FITTED = ("calibrated", "anchored")
-# the largest number that a file may state: milliseconds, shares, counts of measurements
+# the largest number that a file may contain: milliseconds, shares, counts of measurements
 _MOST = 1e15
 
 

@@ -1,7 +1,8 @@
-"""The kernels of a traced pass: each call at a batch, with the bytes and order of its tensors.
+"""The kernels of a traced pass: each call at a batch, with the bytes and the memory order of its
+tensors.
 
-Passes over them say what a card runs: a layer norm copies a tensor that does not lie in order, and
-a compiler puts everything between two products into one kernel.
+Further passes give the kernels that a card runs: a layer norm first copies a tensor that is not
+contiguous, and a compiler puts everything between two products into one kernel.
 """
 
 from collections import Counter
@@ -21,11 +22,11 @@ _MATRICES = ("mm", "addmm", "bmm", "baddbmm", "addbmm", "_grouped_mm")
 
 
 class Piece(NamedTuple):
-    """A tensor that a call reads or writes, at a batch."""
+    """A tensor that a call reads or writes, at one batch."""
 
     shape: tuple[int, ...]
     itemsize: int
-    strides: tuple[int, ...] | None = None  # where it does not lie in order
+    strides: tuple[int, ...] | None = None  # only if it is not contiguous
     storage: int = -1
 
     @property
@@ -35,7 +36,8 @@ class Piece(NamedTuple):
 
     @property
     def bytes(self) -> int:
-        """Bytes of its elements; one that stands for many, in an expanded axis, is there once."""
+        """Bytes of its elements; an element that stands for many, in an expanded axis,
+        counts once."""
         if self.strides is None:
             return self.numel * self.itemsize
         sides = zip(self.shape, self.strides, strict=True)
@@ -43,7 +45,7 @@ class Piece(NamedTuple):
 
     @property
     def order(self) -> tuple[int, ...]:
-        """Its axes of more than one element in the order in which they lie, the innermost last."""
+        """Its axes longer than 1 in memory order, the innermost last."""
         sides = [i for i, side in enumerate(self.shape) if side > 1]
         if self.strides is None:
             return tuple(sides)
@@ -75,7 +77,7 @@ class Call(NamedTuple):
 
 
 def is_product(name: str) -> bool:
-    """Whether an operator runs on the matrix units; a compiler fuses nothing across it.
+    """Whether an operator runs on the matrix units: a compiler fuses no kernels across it.
 
     >>> is_product("addmm"), is_product("_scaled_dot_product_flash_attention"), is_product("add")
     (True, True, False)
@@ -84,8 +86,8 @@ def is_product(name: str) -> bool:
 
 
 def calls(run: Pass, batch: int) -> Iterator[Call]:
-    """The calls of a pass in order, at a ``batch`` of so many images, without those
-    that move nothing.
+    """The calls of a pass in order, at a ``batch`` of so many images; calls without memory traffic
+    are left out.
 
     >>> from torch import nn
     >>> from vitcost.traced.inputs import inputs_of
@@ -104,7 +106,7 @@ def calls(run: Pass, batch: int) -> Iterator[Call]:
 
 
 def different(run: Pass, batch: int) -> Iterator[tuple[Call, int]]:
-    """The calls of a pass that differ in operator or module, and how many of each there are, at a
+    """The distinct calls of a pass (by operator and module), and how often each occurs, at a
     ``batch`` of so many images.
 
     >>> from torch import nn
@@ -132,9 +134,11 @@ def _call(operator: Operator, batch: int) -> Call | None:
 
     rows, inner, columns = _growing(operator) if name == "mm" else (False, False, False)
     if rows + inner + columns > 1:
-        # scores of images and images are an attention's: of a linear layer one length grows
+        # a product whose rows and columns both grow with the batch compares images with images,
+        # like an attention; in a linear layer one length grows
         name = "bmm"
-    # products that run: torch's counter takes a grouped weight's gradient for a dense one's
+    # FLOPs of the products that run: torch's counter treats the gradient of a grouped weight as
+    # dense
     flops = value(operator.flops, batch) - value(too_many(operator), batch)
     defined = value(operator.defined, batch)
     reads, writes = pieces(operator.reads), pieces(operator.writes)
@@ -142,7 +146,7 @@ def _call(operator: Operator, batch: int) -> Call | None:
 
 
 def _growing(operator: Operator) -> tuple[bool, bool, bool]:
-    """Whether the rows, the inner length and the columns of a product grow with the batch."""
+    """Whether the rows, the inner length and the columns of a product grow with the batch, each."""
     (rows, inner), (_, columns) = (array.shape for array in operator.reads)
     return len(rows) > 1, len(inner) > 1, len(columns) > 1
 
@@ -164,11 +168,11 @@ def _stored(call: Call, touched: Sequence[int]) -> tuple[tuple[Piece, ...], tupl
 
 
 def fused(kernels: Iterable[Call]) -> list[Call]:
-    """The kernels that a compiler makes of some calls: between two products, one does all other
-    work.
+    """The kernels that a compiler makes of some calls: one kernel does all work between two
+    products.
 
-    Such a kernel reads once every tensor that an earlier kernel wrote, and writes every tensor that
-    a later one reads.
+    Such a kernel reads each tensor that an earlier kernel wrote once, and writes each tensor that a
+    later kernel reads.
 
     >>> from torch import nn
     >>> from vitcost.traced.inputs import inputs_of
@@ -198,7 +202,7 @@ def _joined(group: Sequence[Call], place: int, last_read: dict[int, int]) -> Cal
     for call in group:
         for piece in call.reads:
             if piece.storage < 0 or piece.storage not in written:
-                # tensors that outlive the pass have no storage number: equal ones of a kernel count
+                # tensors that outlive the pass have no storage number: equal ones in a kernel count
                 # as one
                 key = piece.storage, piece.itemsize, piece.shape * (piece.storage < 0)
                 read[key] = max(piece, read.get(key, piece), key=lambda each: each.bytes)
@@ -213,7 +217,7 @@ def _joined(group: Sequence[Call], place: int, last_read: dict[int, int]) -> Cal
 
 
 def _content(group: Sequence[Call]) -> str:
-    """The hardest work of a kernel that a compiler makes of several."""
+    """The hardest class of work in a kernel that a compiler fused."""
     names = {call.name for call in group}
     return next((word for word, ops in _CONTENTS.items() if names & ops), "")
 

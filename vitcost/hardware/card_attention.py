@@ -12,17 +12,17 @@ __all__ = ["Kernels", "kernels_on", "on_card", "on_platform"]
 
 
 class Kernels(NamedTuple):
-    """The kernels of ``scaled_dot_product_attention`` that a card runs, beside math."""
+    """The kernels of ``scaled_dot_product_attention`` that a card can run, beside math."""
 
     flash: bool
     cudnn: bool
-    efficient: bool  # in fp32 and fp16
+    efficient: bool  # whether the efficient kernel runs, in fp32 and fp16
     efficient_bf16: bool
 
 
 _NEWER = Kernels(True, True, True, True)
 # aten's cuda/sdp_utils.cpp: check_flash_attention_hardware_support and check_cudnn_hardware_support
-# want 8.0, check_mem_efficient_hardware_support 5.0, and its less_than_sm80 types have no bf16
+# require 8.0, check_mem_efficient_hardware_support 5.0; its less_than_sm80 types have no bf16
 _FLASH_FROM, _EFFICIENT_FROM = (8, 0), (5, 0)
 _FUSED_SINCE = (2, 0)
 # AMD's kernels are AOTriton's, which torch is built with for these targets: cmake/External/
@@ -31,8 +31,8 @@ _AOTRITON = ("gfx90a", "gfx942", "gfx950")
 
 
 def kernels_on(row: Card) -> Kernels:
-    """The attention kernels of a card; a card of which no architecture is known has all of them.
-    Source: torch's aten/src/ATen/native/transformers/cuda/sdp_utils.cpp.
+    """The attention kernels of a card; a card without a known architecture has all of them. Source:
+    torch's aten/src/ATen/native/transformers/cuda/sdp_utils.cpp.
 
     >>> from vitcost.hardware.specs import card
     >>> kernels_on(card("t4"))
@@ -49,9 +49,9 @@ def kernels_on(row: Card) -> Kernels:
 
 
 def on_platform(scenario: Scenario, row: Card) -> Scenario:
-    """The scenario on the platform of a card; a processor is the platform ``cpu`` by itself.
+    """The scenario on the platform of a card; a processor sets the platform to ``cpu``.
 
-    Raises ``NotCovered`` for a card that is no processor on the platform ``cpu``.
+    Raises ``NotCovered`` for the platform ``cpu`` with a card that is not a processor.
 
     >>> from vitcost.hardware.specs import card
     >>> on_platform(Scenario(), card("cpu-i9_10940x")).platform
@@ -65,10 +65,10 @@ def on_platform(scenario: Scenario, row: Card) -> Scenario:
 
 
 def on_card(scenario: Scenario, row: Card) -> Scenario:
-    """The scenario with the attention kernel that torch takes on a card, where that differs from
-    the one that it takes on newer cards.
+    """The scenario with the attention kernel that torch chooses on a card, if newer cards run
+    another one.
 
-    Raises ``NotCovered`` for a kernel that is asked for by name and that the card has not. Source:
+    Raises ``NotCovered`` for a kernel that the user named and the card does not have. Source:
     torch's aten/src/ATen/native/transformers/cuda/sdp_utils.cpp.
 
     >>> from vitcost.hardware.specs import card
@@ -78,7 +78,7 @@ def on_card(scenario: Scenario, row: Card) -> Scenario:
     """
     kernels, asked = kernels_on(row), scenario.attention
     if asked == "sdpa" and (torch_version(scenario.software) or _FUSED_SINCE) < _FUSED_SINCE:
-        # a torch of that version has no fused attention
+        # this version of torch has no fused attention
         return replace(scenario, attention="eager")
     if scenario.platform == "cpu" or kernels == _NEWER or asked in ("eager", "math"):
         return scenario

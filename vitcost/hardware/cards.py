@@ -25,45 +25,47 @@ class Peaks(NamedTuple):
 
 
 class Card(NamedTuple):
-    """One exact card, as its sheet has it."""
+    """One exact card, with the figures of its data sheet."""
 
     name: str
     vendor: str
     peaks: Peaks
-    memory_gb: float | None = None  # the sheet's number; GiB on the card
-    bandwidth_gbps: float | None = None  # GB/s to its own memory
+    memory_gb: float | None = None  # GB on the sheet, GiB on the card
+    bandwidth_gbps: float | None = None  # GB/s to the card's own memory
     link_gbps: float | None = None  # GB/s to other cards, one direction
     power_w: float | None = None
     year: int | None = None  # of the vendor's announcement
-    source: str = ""  # keys of SOURCES, or where the user describes the card
-    usable_bytes: int | None = None  # the memory that a process may use, by a source
-    like: str = ""  # the card of the table that one of the user's own is made from
+    source: str = ""  # keys of SOURCES; or the place where the user describes the card
+    usable_bytes: int | None = None  # the memory that a process may use, if a source states it
+    like: str = ""  # the card of the table from which the user's own card is made
     architecture: str = ""  # NVIDIA's compute capability, "9.0", or AMD's LLVM target, "gfx942"
 
     @property
     def kin(self) -> str:
-        """The card of the table whose silicon it has, else itself."""
+        """The name of the table's card with the same silicon, else its own name."""
         return self.like or self.name
 
     @property
     def is_processor(self) -> bool:
-        """Whether it is a CPU: tensors lie in the memory of the machine."""
+        """Whether it is a CPU, so that tensors lie in the memory of the host."""
         return self.vendor == "CPU"
 
     @property
     def capability(self) -> tuple[int, int] | None:
-        """The compute capability of an NVIDIA card as two numbers, which compare; else None."""
+        """The compute capability of an NVIDIA card as a pair of numbers that can be compared; else
+        None."""
         major, dot, minor = self.architecture.partition(".")
         return (int(major), int(minor)) if dot else None
 
     @property
     def memory_bytes(self) -> int | None:
-        """Bytes on the card: vendors write GB and solder GiB."""
+        """Bytes on the card: vendors write GB, and the chips have GiB."""
         return None if self.memory_gb is None else int(self.memory_gb * 2**30)
 
     @property
     def capacity_bytes(self) -> int | None:
-        """Bytes that a process can use: as a source states, else the memory of the card."""
+        """Bytes that a process can use: the figure of a source, else the whole memory of
+        the card."""
         return self.memory_bytes if self.usable_bytes is None else self.usable_bytes
 
     @property
@@ -189,7 +191,8 @@ _ROWS: tuple[tuple[Any, ...], ...] = (
      2025, "accel aiconf cc", 288_400_343_040),
     ("gb300", "NVIDIA", "10.3", (80, 1250, 2500, 2500, 5000, 165), _, 8000, 900, 1400,
      2025, "aiconf accel cc", 298_013_687_808),
-    # the next two rows rest on claims alone; where claims disagree, on int8, there is no figure
+    # the next two rows rest only on vendors' claims; the claims disagree on int8, so there is no
+    # figure
     ("mi100", "AMD", "gfx908", (46.1, _, 184.6, _, _, _), 32, 1228.8, 138, _,
      2020, "llm-analysis gpuhunt notebookcheck rocm"),
     ("mi210", "AMD", "gfx90a", (45.3, _, 181, 181, _, _), 64, 1638, 150, _,
@@ -238,8 +241,8 @@ ALIASES = {
 }
 # fmt: on
 
-# processors that were measured; they have no data sheet, so that predictions rest on their
-# measurements alone
+# processors that were measured; they have no data sheet, so predictions rest only on their
+# measurements
 CPUS = {
     name: Card(name, "CPU", Peaks(), source="timm benchmark files @aa4b5850")
     for name in ("cpu-i9_10940x", "cpu-i7_12700h")

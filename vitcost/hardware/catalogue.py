@@ -27,7 +27,7 @@ class Gpus(Result):
         return {"schema": "vitcost.gpus/1", "rows": list(self.rows())}
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """A flat row a card: ``pandas.DataFrame(gpus().rows())``."""
+        """One flat row for each card: ``pandas.DataFrame(gpus().rows())``."""
         for row in self.found:
             measured = [calibration_row(c) for c in measured_on(row)]
             yield {**card_dict(row), "measured": measured}
@@ -35,9 +35,9 @@ class Gpus(Result):
 
 @takes(query=text, gpu_file=listed)
 def gpus(query: str = "", *, gpu_file: "str | Iterable[str]" = ()) -> Gpus:
-    """The cards whose name, alias or vendor holds the query; the user's own are among them.
+    """The cards whose name, alias or vendor contains the query; the user's own are among them.
 
-    Raises ``UnknownName`` with the nearest names where there is none, ``ConfigError`` for a file
+    Raises ``UnknownName`` with the nearest names if there is none, ``ConfigError`` for a file
     without cards.
 
     >>> [row.name for row in gpus("h200").found]
@@ -53,7 +53,7 @@ def gpus(query: str = "", *, gpu_file: "str | Iterable[str]" = ()) -> Gpus:
 
 
 def measured_on(row: Card) -> list[Calibration]:
-    """The shipped constants of a card, if it is one that was measured, or made like it.
+    """The shipped constants of a card, if it, or the card from which it is made, was measured.
 
     >>> from vitcost.hardware.specs import card
     >>> {row.gpu for row in measured_on(card("rtx4090"))}, measured_on(card("h200-nvl"))

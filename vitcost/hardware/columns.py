@@ -1,7 +1,8 @@
-"""The time of many configs of one structure at once: their sizes are arrays, and so are seconds.
+"""The time of many configs of one structure at once: their sizes are arrays, and so are the
+seconds.
 
-Arrays go through the same operations as a single prediction, in the same order, so that the numbers
-are equal.
+Arrays go through the same operations as a single prediction, in the same order, so the numbers are
+equal.
 """
 
 from collections.abc import Sequence
@@ -20,14 +21,14 @@ from vitcost.hardware.work_classes import Work, total
 
 __all__ = ["Clock", "Times", "clock"]
 
-# room below 64 bits: a ratio may be larger than the largest sizes, and a narrow norm's rows are
-# padded to 128
+# limits that leave room below 64 bits: a ratio may exceed the largest sizes, and the rows of a
+# narrow norm are padded to 128
 _MOST, _MOST_STREAMED = 2**60, 2**55
 
 
 class Times(NamedTuple):
-    """The time of a config on a card, or the times of a column of them, in seconds; the names are
-    those of a comparison's JSON, behind ``step_time_``."""
+    """The time of a config on a card, or the times of a column of configs, in seconds; the names
+    are those of a comparison's JSON after ``step_time_``."""
 
     gpu: Any
     mode: Any
@@ -37,11 +38,11 @@ class Times(NamedTuple):
     seconds: Any
 
     def taken(self, rows: Any) -> "Times":
-        """Some rows of columns."""
+        """The times of some rows."""
         return Times(*(column[rows] for column in self))
 
     def told(self) -> dict[str, Any]:
-        """The time of a row in JSON."""
+        """The time of one row for JSON."""
         return {f"step_time_{name}": value for name, value in self._asdict().items()}
 
     def __str__(self) -> str:
@@ -49,21 +50,21 @@ class Times(NamedTuple):
 
     @property
     def band(self) -> str:
-        """The band of one time, as shares: ``±10%``, or ``-40% +70%``."""
+        """The band of a time as shares: ``±10%``, or ``-40% +70%``."""
         below = f"{1 - self.low_seconds / self.seconds:.0%}"
         above = f"{self.high_seconds / self.seconds - 1:.0%}"
         return f"±{above}" if below == above else f"-{below} +{above}"
 
 
 class Clock(NamedTuple):
-    """A structure on a card; ``config`` and ``scenario`` are an example of it."""
+    """The times of a structure on a card; ``config`` and ``scenario`` are an example of it."""
 
     config: Config
     scenario: Scenario
     on: Basis
 
     def times(self, sizes: Sizes, batch: Any) -> Times:
-        """The times for columns of sizes; a value that is no column is the same in all rows.
+        """The times for columns of sizes; a value that is not a column holds for all rows.
 
         >>> from vitcost.zoo import resolve
         >>> import numpy as np
@@ -92,7 +93,7 @@ class Clock(NamedTuple):
         )
 
     def _work(self, sizes: Sizes) -> Work:
-        """All work of a step, in 64-bit integers where no number on the way can be larger."""
+        """All work of a step, in 64-bit integers if no intermediate number can be larger."""
         columns: dict[Axis, Any] = {
             axis: size for axis, size in sizes.items() if hasattr(size, "dtype")
         }
@@ -111,10 +112,10 @@ def clock(
     card: "str | Card",
     calibrations: Sequence[Calibration] = (),
 ) -> Clock | None:
-    """The clock of all configs of a structure, from one of them.
+    """The ``Clock`` for all configs of a structure, made from one of them.
 
-    None where each has to be asked alone: an engine that takes another attention for longer
-    sequences, and attentions of several kernels, which are ordered by how often each runs. Raises
+    None if each config must be asked by itself: an engine may switch its attention for longer
+    sequences, and several attention kernels are ordered by how often each runs. Raises
     ``NotCovered`` for a model that launches no kernel, and ``UnknownName``, ``NotCovered`` and
     ``ConfigError`` as ``basis_of`` does.
 

@@ -1,6 +1,6 @@
-"""Where a step is unlike all that was measured: batches below those, and hosts slower than a card.
+"""Steps unlike all measurements: smaller batches, and hosts slower than the card.
 
-``done`` and ``batch`` may be arrays, of many configs of one structure.
+``done`` and ``batch`` may be arrays, for many configs of one structure.
 """
 
 from collections.abc import Iterator
@@ -13,14 +13,14 @@ from vitcost.hardware.work_classes import Work
 
 __all__ = ["far", "is_far", "notes_on"]
 
-# a processor's band where batches are larger than any that was timed
+# a processor's band for batches larger than any that was timed
 _PROCESSOR = 0.40
 _LARGER = "no CPU benchmark has a batch above 1"
 
 
 def far(on: Basis) -> Rates:
-    """The rates of a step outside of all measurements, with the wide band of hosts, or of a
-    processor's larger batches.
+    """The rates of a step outside of all measurements, with the wide band of hosts; on a processor,
+    with that of larger batches.
 
     >>> from vitcost.hardware.basis import asked_of, basis_of
     >>> from vitcost.config.scenario import Scenario
@@ -39,8 +39,8 @@ def far(on: Basis) -> Rates:
 
 def is_far(on: Basis, done: Work, batch: int) -> Any:
     """Whether a step of ``batch`` images is outside of all measurements: below the smallest batch
-    that was measured, or bound by its host; on a processor above the largest. A host that was
-    measured with its card is as well known as the card.
+    that was measured, or bound by its host; on a processor above the largest. If the host was
+    measured with its card, a step that it bounds is not outside.
 
     >>> from vitcost.hardware.basis import asked_of, basis_of
     >>> from vitcost.config.scenario import Scenario
@@ -57,7 +57,7 @@ def is_far(on: Basis, done: Work, batch: int) -> Any:
 
 
 def notes_on(on: Basis, done: Work) -> Iterator[str]:
-    """The notes of a page on a step outside of all measurements.
+    """The notes on a page about a step outside of all measurements.
 
     >>> from vitcost.hardware.basis import asked_of, basis_of
     >>> from vitcost.config.scenario import Scenario

@@ -1,4 +1,4 @@
-"""Cards as the user knows them: own figures, constants that were fitted, measured times."""
+"""The user's own knowledge of cards: figures, fitted constants, measured times."""
 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -21,8 +21,8 @@ class Known(NamedTuple):
 
 
 def known(gpu_file: "str | Iterable[str]", calibration: "str | Iterable[str]") -> Known:
-    """Cards and constants of the user's files. A calibration of a card of the user's own has the
-    card beside its constants; a file of cards comes before it.
+    """Cards and constants of the user's files. A calibration file of the user's own card also
+    describes the card; a file of cards overrules that description.
 
     Raises ``ConfigError`` for a file that cannot be read, ``UnknownName`` for a figure that no card
     has.
@@ -43,7 +43,7 @@ def known(gpu_file: "str | Iterable[str]", calibration: "str | Iterable[str]") -
 
 
 def anchors_of(anchors: "str | Anchor | Iterable[str | Anchor]") -> list[Anchor]:
-    """Anchors as they are, or as they are typed; ``ConfigError`` for one that is neither.
+    """Anchors, given as objects or as typed text; else ``ConfigError``.
 
     >>> [anchor.images_per_second for anchor in anchors_of("vit_base_patch16_224=2787")]
     [2787.0]

@@ -1,4 +1,4 @@
-"""Passes over the steps: which kernels a layout, a version of torch and a compiler make of them."""
+"""Passes over the kernels of a step: how memory layout, torch version and compiler change them."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
@@ -20,11 +20,12 @@ __all__ = [
 
 
 def layout(steps: Iterable[Step], compiled: bool = False) -> Iterator[Step]:
-    """Images come channel by channel (NCHW), and so do the patches of the convolution.
+    """Images are stored channel by channel (NCHW), and so are the patches that the convolution
+    writes.
 
-    Tokens stay channel-major until something lays them out anew: a prefix token is put in front, or
-    a norm reads them. Pointwise kernels keep the layout of their first operand, and read a second
-    one across it.
+    Tokens stay in that order until a kernel writes them in another: one that puts a prefix token in
+    front, or a norm. Pointwise kernels keep the layout of their first operand, and read a second
+    one against its memory order.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.config.scenario import Scenario
@@ -47,7 +48,7 @@ def layout(steps: Iterable[Step], compiled: bool = False) -> Iterator[Step]:
                 across.discard(op.reads[0])
             continue
         elif any(t in across for t in op.reads) and way == "keeps":
-            # a broadcast operand is small
+            # a broadcast operand is small, so its order does not matter
             full = [t for t in op.reads if t.axes[:1] == ("b",)]
             if full[0] in across:
                 across.add(op.write)
@@ -56,9 +57,9 @@ def layout(steps: Iterable[Step], compiled: bool = False) -> Iterator[Step]:
 
 
 def as_rows(steps: Iterable[Step]) -> Iterator[Step]:
-    """Where patches come pixel by pixel, or a compiler chooses the order, tokens are the rows of a
-    matrix: the copies before linear layers go that tokens which lie channel by channel need, and
-    their bias is added by the product.
+    """If patches are stored pixel by pixel, or a compiler chooses the order, tokens are the rows of
+    a matrix: the copies before linear layers, which tokens in channel order need, are removed, and
+    the product itself adds the bias.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.config.scenario import Scenario
@@ -85,7 +86,7 @@ def as_rows(steps: Iterable[Step]) -> Iterator[Step]:
         if op.kind == "copy" and x in across:
             copied[op.write] = x
         elif op.kind == "linear" and (x in copied or x in across):
-            # rows of one image are not copied
+            # the rows of one image need no copy
             product = step._replace(op=op._replace(reads=(copied.get(x, x),)))
         else:
             full = [t for t in op.reads if t.axes[:1] == ("b",)]
@@ -98,8 +99,8 @@ def as_rows(steps: Iterable[Step]) -> Iterator[Step]:
 
 
 def _eager_reader(step: Step) -> Iterator[Step]:
-    """A layer norm copies such tokens first; a linear layer becomes a batched product of them,
-    whose bias is added by a kernel of its own."""
+    """A reader of tokens in channel order: a layer norm copies them first; a linear layer becomes a
+    batched product, and a kernel of its own adds the bias."""
     if KINDS[step.op.kind].work == "norm":
         yield _copy(step)
         yield step
@@ -111,7 +112,7 @@ def _eager_reader(step: Step) -> Iterator[Step]:
 
 
 def _compiled_reader(step: Step) -> Iterator[Step]:
-    """Under a compiler a norm writes the order that its reader needs; a product gets a copy."""
+    """Under a compiler, a norm writes in the order that its reader needs; a product gets a copy."""
     if step.product:
         yield _copy(step)._replace(strided=True)
     yield step
@@ -123,9 +124,10 @@ def _copy(step: Step) -> Step:
 
 
 def in_order(steps: Iterable[Step], one_head: bool = False) -> Iterator[Step]:
-    """A layer norm copies first what does not lie in order: queries and keys by head, between whose
-    tokens the other heads lie, and a part of a larger tensor. A pointwise kernel writes a part in
-    order, and heads as they lie: ``expect_contiguous`` in aten's layer_norm_kernel.cu.
+    """A layer norm first copies an input that is not contiguous: queries and keys by head, between
+    whose tokens lie the other heads, and parts of a larger tensor. A pointwise kernel writes a part
+    contiguously, but keeps the order of heads: ``expect_contiguous`` in aten's
+    layer_norm_kernel.cu.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.config.scenario import Scenario
@@ -151,8 +153,8 @@ def in_order(steps: Iterable[Step], one_head: bool = False) -> Iterator[Step]:
 
 
 def interleaved(steps: Iterable[Step]) -> Iterator[Step]:
-    """A rotary embedding turns pairs of neighbours: each of its kernels reads every second element.
-    Source: timm 1.0.31, timm/layers/pos_embed_sincos.py, ``rot``.
+    """A rotary embedding rotates pairs of neighbouring channels: each of its kernels reads every
+    second element. Source: timm 1.0.31, timm/layers/pos_embed_sincos.py, ``rot``.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.config.scenario import Scenario
@@ -166,8 +168,8 @@ def interleaved(steps: Iterable[Step]) -> Iterator[Step]:
 
 
 def one_pass(steps: Iterable[Step]) -> Iterator[Step]:
-    """A softmax or a sum that autocast runs in fp32 reads half precision itself, without a cast
-    first: ``softmax(x, dtype=float)``, ``fp32_set_opt_dtype`` in autocast_mode.h.
+    """A softmax or a sum that autocast runs in fp32 reads half precision directly, without a cast
+    before: ``softmax(x, dtype=float)``, ``fp32_set_opt_dtype`` in autocast_mode.h.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.config.scenario import Scenario
@@ -185,8 +187,8 @@ def one_pass(steps: Iterable[Step]) -> Iterator[Step]:
 
 
 def _after_casts(steps: Iterable[Step]) -> Iterator[tuple[Step | None, Step | None]]:
-    """Each step with the cast right before it, if any; None: a cast that another cast follows, or
-    none."""
+    """Each step together with the cast right before it, or None; a cast that no such step follows
+    comes alone, with None as its step."""
     cast: Step | None = None
     for step in steps:
         if step.op.kind == "cast":
@@ -224,8 +226,8 @@ def rms_norm_by_variance(steps: Iterable[Step]) -> Iterator[Step]:
 
 
 def rms_norm_by_torch(steps: Iterable[Step]) -> Iterator[Step]:
-    """``torch.nn.functional.rms_norm``: one kernel in fp32; where only the weight is fp32, a chain
-    in fp32 that is cast back before the weight. Source: aten's layer_norm.cpp.
+    """``torch.nn.functional.rms_norm``: one kernel in fp32; if only the weight is fp32, a chain of
+    kernels in fp32 that casts back before the weight. Source: aten's layer_norm.cpp.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.config.scenario import Scenario
@@ -255,7 +257,7 @@ _Form: TypeAlias = Callable[[list[Step], Step, Tensor, Tensor], list[Step]]
 
 
 def _rewritten(steps: Iterable[Step], form: _Form) -> Iterator[Step]:
-    """Each RMS norm, with the cast of its input if there is one, in another form."""
+    """Rewrites each RMS norm, together with the cast of its input if there is one."""
     for cast, step in _after_casts(steps):
         if step is None or step.op.kind != "rms norm":
             yield from (each for each in (cast, step) if each is not None)
@@ -273,11 +275,11 @@ def _beside(step: Step, op: Op) -> Step:
 
 
 def fuse(steps: Iterable[Step]) -> list[Step]:
-    """The kernels that a compiler makes of some steps: between two products, one does all pointwise
-    work.
+    """The kernels that a compiler makes of some steps: one kernel does all pointwise work between
+    two products.
 
-    Such a kernel reads once every tensor that an earlier kernel wrote, and writes every tensor that
-    a later one reads.
+    Such a kernel reads each tensor that an earlier kernel wrote once, and writes each tensor that a
+    later kernel reads.
 
     >>> x, y, z, logits = (Tensor(name, ("b", "h")) for name in ("x", "y", "z", "logits"))
     >>> ops = Op("gelu", (x,), y), Op("mul", (y,), z), Op("linear", (z,), logits, over=("h",))
@@ -301,8 +303,8 @@ def fuse(steps: Iterable[Step]) -> list[Step]:
 
 
 def _apart(group: list[Step], step: Step) -> bool:
-    """Whether a kernel cannot do this step with those before it: it is a product, goes across the
-    layout, or is launched another number of times."""
+    """Whether a kernel cannot do this step together with those before it: the step is a product,
+    reads against the memory order, or is launched another number of times."""
     if not group:
         return False
     last = group[-1]

@@ -1,8 +1,8 @@
 """Constants from measurements: non-negative least squares in relative error, made robust.
 
-The time is linear in the constants, and there are at most five: every set of constants that are
-not 0 is tried, and the best kept. A few rounds of reweighting turn squares into absolute errors, so
-that no single model pulls the rest.
+The time is linear in at most five constants: every choice of non-zero constants is tried, and the
+best is kept. A few rounds of reweighting turn squared errors into absolute ones, so that no single
+model dominates the fit.
 """
 
 from collections.abc import Sequence
@@ -39,8 +39,8 @@ def halves_of(measured: Sequence[_Row]) -> tuple[list[_Row], list[_Row]]:
 
 
 def fit(rows: Sequence[Sequence[float]], targets: Sequence[float], form: Form) -> tuple[float, ...]:
-    """Constants x ≥ 0 with rows · x ≈ targets, all in shares of the measured time; ``ConfigError``
-    without rows.
+    """Constants x ≥ 0 with rows · x ≈ targets, all as shares of the measured time. Raises
+    ``ConfigError`` without rows.
 
     >>> from vitcost.hardware.constants import Form
     >>> free = Form(("a", "b"), (None, None), ("", ""), 1.0)
@@ -93,7 +93,8 @@ def _non_negative(
 def _solved(
     gram: list[list[float]], right: list[float], chosen: tuple[int, ...]
 ) -> tuple[float, ...] | None:
-    """The least squares solution in the chosen entries; None where one of them is not positive."""
+    """The least squares solution with these entries non-zero; None if one of them is not
+    positive."""
     lines = [[gram[i][j] for j in chosen] + [right[i]] for i in chosen]
     for k in range(len(lines)):
         pivot = max(range(k, len(lines)), key=lambda i: abs(lines[i][k]))

@@ -1,7 +1,8 @@
-"""A traced pass as the work of a step: every call in the class of work that a formula's kernel has.
+"""A traced pass as the work of a step: every call is put into the classes of work that formulas
+have.
 
-The classes and the rules of ``work`` hold for both: products padded to whole tiles, a layer norm of
-narrow rows, copies that a kernel makes of tensors that do not lie in order.
+The rules of ``work`` hold for both: products padded to whole tiles, a layer norm of narrow rows,
+copies that a kernel makes of tensors that are not contiguous.
 """
 
 from collections import Counter
@@ -30,12 +31,12 @@ from vitcost.traced.trace import Pass
 
 __all__ = ["lowered", "summed"]
 
-# a resampled map of so few pixels leaves most of a card without a thread
+# a resampled map with fewer pixels leaves most threads of a card without work
 FEW_THREADS = 2**12
 
 
 def lowered(run: Pass, batch: int, setup: Setup) -> dict[str, Work]:
-    """The work of a traced pass by part of the model, at a ``batch`` of so many images.
+    """The work of a traced pass for each part of the model, at a ``batch`` of so many images.
 
     >>> from torch import nn
     >>> from vitcost.hardware.work_classes import total
@@ -55,8 +56,7 @@ def lowered(run: Pass, batch: int, setup: Setup) -> dict[str, Work]:
 
 
 def summed(run: Run, batch: int, setup: Setup) -> dict[str, Work]:
-    """The work of the digest of a pass, whose parts are classes of work, at a ``batch`` of so many
-    images.
+    """The work in the digest of a pass, for each class of work, at a ``batch`` of so many images.
 
     Raises ``NotCovered`` for a compiled attention of a torch before 2.0. ConvNeXt-T has 4.5 G
     multiply-adds: Liu et al. 2022, arXiv 2201.03545, table 1.
@@ -84,7 +84,7 @@ def summed(run: Run, batch: int, setup: Setup) -> dict[str, Work]:
 
 
 def _of_other_classes(run: Run, head: Head, batch: int, setup: Setup) -> Iterator[tuple[str, Work]]:
-    """The difference between the work of a pass with other classes and the work in its digest."""
+    """By how much the work of a pass with other classes differs from the work in its digest."""
     if setup.compiled and ambiguous(run):
         raise NotCovered(
             f"a compiled model with {head.classes:,} classes: its digest is of {head.traced:,}, "
@@ -99,7 +99,8 @@ def _of_other_classes(run: Run, head: Head, batch: int, setup: Setup) -> Iterato
 
 
 def way_of(setup: Setup, kernels: Sequence[str]) -> str:
-    """How a pass with these kernels of an attention is launched; a digest has the sums of each way.
+    """The name of the way in which a pass with these attention kernels is launched; a digest has a
+    sum for each way.
 
     >>> way_of(Setup("amp", torch=(1, 13)), ("flash",)), way_of(Setup("amp", torch=(1, 13)), ())
     ('unfused', 'eager')
@@ -113,7 +114,7 @@ def way_of(setup: Setup, kernels: Sequence[str]) -> str:
 
 
 def launched(run: Pass, batch: int, setup: Setup) -> Iterator[tuple[Call, int]]:
-    """The kernels that a traced pass launches at a batch, and how often."""
+    """The kernels that a traced pass launches at a batch, each with how often."""
     if setup.precision == "amp" and not setup.training:
         run = apart(run)
     if setup.compiled:
@@ -121,28 +122,28 @@ def launched(run: Pass, batch: int, setup: Setup) -> Iterator[tuple[Call, int]]:
     elif "math" in run.kernels and setup.torch < WIDE_MATH:
         yield from Counter(map(_alone, _in_order(as_then(calls(run, batch), run, setup)))).items()
     else:
-        # an eager kernel depends on no other
+        # in eager mode a kernel does not depend on other kernels
         for call, times in different(run, batch):
             yield from ((kernel, times) for kernel in _in_order(as_then([call], run, setup)))
 
 
 def _alone(call: Call) -> Call:
-    """A kernel without the numbers of its tensors, equal to another of equal tensors."""
+    """A kernel without storage numbers, so that kernels on equal tensors are equal."""
     reads, writes = ([x._replace(storage=-1) for x in side] for side in (call.reads, call.writes))
     return call._replace(reads=tuple(reads), writes=tuple(writes))
 
 
 def _part(path: str) -> str:
-    """The module that a path belongs to: ``blocks.3.mlp.fc1`` is of ``blocks.mlp``, ``norm.weight``
-    of ``norm``."""
+    """The part that a path belongs to: ``blocks.3.mlp.fc1`` belongs to ``blocks.mlp``,
+    ``norm.weight`` to ``norm``."""
     names = path.split(".") if path else ["embed"]
     plain = [name for name in names if not name.isdecimal()]
     return ".".join(plain[: 1 + (len(plain) < len(names))])
 
 
 def _in_order(kernels: Iterable[Call]) -> Iterator[Call]:
-    """A layer norm copies first what does not lie in order, and computes the gradients of its
-    weights by a kernel of its own: layer_norm_kernel.cu in aten."""
+    """A layer norm first copies an input that is not contiguous, and computes the gradients of its
+    weights in a kernel of its own: layer_norm_kernel.cu in aten."""
     for kernel in kernels:
         if kernel.name == "native_layer_norm" and kernel.reads[0].strides:
             x = kernel.reads[0]
@@ -154,8 +155,9 @@ def _in_order(kernels: Iterable[Call]) -> Iterator[Call]:
 
 
 def amount(call: Call, setup: Setup) -> tuple[str, Work]:
-    """The class of a kernel, empty for kernels that plain ViTs have too, and its work. Work of a
-    class is not weighed yet, so that a sum over kernels holds under all weights."""
+    """The class of a kernel (empty for kernels that plain ViTs have too), and its work. The work is
+    not multiplied by the weights of the class yet, so that sums over kernels hold for all weights.
+    """
     kind, defined = class_of(call, setup), call.defined if call.phase == "forward" else 0
     if kind:
         flops, moved = amounts(call, kind)
@@ -167,8 +169,8 @@ def amount(call: Call, setup: Setup) -> tuple[str, Work]:
 
 
 def weighed(kind: str, backward: bool, work: Work, setup: Setup) -> Work:
-    """The work of kernels of one class, times the weights of the class; on a processor each launch
-    counts as ``serial`` too."""
+    """The work of kernels of one class, times the weights of the class. On a processor each launch
+    also counts as ``serial``."""
     if setup.platform == "cpu":
         work = work._replace(serial=work.launches)
     if not kind:
@@ -194,7 +196,7 @@ def _plain(call: Call, setup: Setup) -> Work:
 
 
 def _normed(call: Call) -> int:
-    """Bytes of a layer norm, whose rows are filled up; of the means there is one a row."""
+    """Bytes of a layer norm, whose rows are padded; its means have one number for each row."""
     width = call.reads[0].shape[-1]
     pieces = (*call.reads, *call.writes)
     rows = sum(piece.bytes for piece in pieces if piece.shape[-1:] == (width,))
@@ -202,16 +204,16 @@ def _normed(call: Call) -> int:
 
 
 def _linear(call: Call) -> Work:
-    """A linear layer, whose output is padded to whole tiles; in a backward pass as the forward's.
+    """A linear layer, whose output is padded to whole tiles; so are those of its backward pass.
 
-    ``x`` and ``weight`` of the forward are the last two that are read; the gradient of ``x`` is
-    that of the output times the weight, and the gradient of the weight, or its transpose, is read
-    off the first factor, which lies across, or sums over the images.
+    In the forward the last two operands are ``x`` and ``weight``. The backward multiplies the
+    output's gradient with the weight for the gradient of ``x``. The product for the gradient of the
+    weight is recognized by its first factor, which is transposed, or by its sum over the images.
     """
     first, second = call.reads[-2:]
     (rows, inner), columns = first.shape, second.shape[1]
     across = first.strides is not None and first.strides[0] < first.strides[1]
-    # of the weight: (out, in), from the gradient laid across
+    # the gradient of the weight (out, in), from the transposed gradient
     of_weight = call.backward and (across or call.over_images)
     out = rows if of_weight else inner if call.backward else columns
     flops = call.flops // out * whole(out, TILE) if out else 0
@@ -224,8 +226,8 @@ def _linear(call: Call) -> Work:
 
 
 def _batched(call: Call) -> Work:
-    """A batch of products: of an attention, or of a linear layer whose rows lie apart, which reads
-    one weight for every image and counts as one product."""
+    """A batch of products: those of an attention; or a linear layer whose rows are not contiguous,
+    which reads one weight for every image and counts as one product."""
     first, second = call.reads[-2:]
     for weight in (second, first):
         if weight.strides is not None and weight.strides[0] == 0:
@@ -236,20 +238,22 @@ def _batched(call: Call) -> Work:
 
 
 def _attention(call: Call) -> Work:
-    """A fused attention: lengths padded to tiles, heads to a width that has a kernel."""
+    """A fused attention: lengths are padded to whole tiles, heads to a width for which there is a
+    kernel."""
     back = call.name.endswith("_backward")
     q, k, v = call.reads[1:4] if back else call.reads[:3]
     lengths = whole(q.shape[-2], TILE) * whole(k.shape[-2], TILE)
     wide, deep = head_width(q.shape[-1]), head_width(v.shape[-1])
-    # scores and output; backward the scores again, and the gradients of v, scores, q and k
+    # forward: scores and output; backward: the scores again, and the gradients of v, scores, q and
+    # k
     widths = 3 * wide + 2 * deep if back else wide + deep
     done = 2 * prod(q.shape[:-2]) * lengths * widths
     return Work(attention_flops=done, attention_bytes=call.moved, layers=0 if back else 1)
 
 
 def _serial(call: Call) -> int:
-    """Elements of all images and channels that one thread of a resampling visits in sequence; 0 for
-    a large map, which has threads enough to hide that (UpSampleBilinear2d.cu)."""
+    """Elements of all images and channels that one thread of a resampling visits one after the
+    other; 0 for a large map, which has enough threads to hide that time (UpSampleBilinear2d.cu)."""
     *outer, height, width = call.writes[0].shape
     return prod(outer) if height * width <= FEW_THREADS else 0
 
@@ -263,7 +267,7 @@ _ELEMENTWISE = frozenset({
 
 
 def _strided(call: Call) -> bool:
-    """Whether a kernel goes across the order in which an operand's elements lie, or skips some."""
+    """Whether a kernel reads an operand against its memory order, or skips elements."""
     if call.name not in _ELEMENTWISE or not call.writes:
         return False
     written = call.writes[0]

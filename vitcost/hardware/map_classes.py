@@ -1,10 +1,10 @@
 """Classes of work that plain ViTs lack: convolutions on maps, windows, and the copies between
 layouts.
 
-A traced kernel of such a class takes as long as a matrix product of some times its FLOPs, and as a
-stream of some times its bytes. How many times is fitted to timm's benchmark files of other families
-(tests/bench/fit_families.py): one number a class and software for all cards, beside the constants
-that a card has from plain ViTs.
+The FLOPs of such a class are multiplied by a weight and count as those of a matrix product; its
+bytes are multiplied by a weight and count as streamed. The weights are fitted to timm's benchmark
+files of other families (tests/bench/fit_families.py): one for each class and software, for all
+cards; a card keeps its constants from plain ViTs.
 """
 
 from math import prod
@@ -25,12 +25,12 @@ __all__ = [
 ]
 
 SERIAL = "resampling"
-# a linear layer of fewer inputs or outputs waits for memory, not for the matrix units
+# a linear layer with fewer inputs or outputs waits for memory, not for the matrix units
 NARROW = 64
 
 
 def is_apart(kind: str, setup: Setup) -> bool:
-    """Whether predictions are far off for a class of models: ``kind`` is one of ``APART`` in the
+    """Whether predictions are far off for models of a class: ``kind`` is one of ``APART`` in the
     setup's column. Source: timm's benchmark files.
 
     >>> is_apart("GhostNet", Setup("amp")), is_apart("GhostNet", Setup("amp", training=True))
@@ -40,8 +40,8 @@ def is_apart(kind: str, setup: Setup) -> bool:
 
 
 def column_of(setup: Setup) -> str:
-    """The column of ``WEIGHTS`` that a setup's kernels have; for training the column of the
-    backward pass.
+    """The column of ``WEIGHTS`` for the kernels of a setup; in training the column of the backward
+    pass.
 
     >>> column_of(Setup("amp", training=True, layout="nhwc"))
     'last_backward'
@@ -57,11 +57,11 @@ def column_of(setup: Setup) -> str:
 
 
 def weight_of(kind: str, setup: Setup, backward: bool) -> tuple[int, int]:
-    """The weights of a FLOP and of a byte of a class in a software, in shares of ``WEIGHED``: ``(f,
-    b)`` of f FLOPs of a plain product for each FLOP, and b bytes of a stream for each byte.
+    """The weights of a FLOP and of a byte of a class for a software, in units of 1 / ``WEIGHED``:
+    ``(f, b)``, where a FLOP counts as f FLOPs of a plain product, and a byte as b streamed bytes.
 
-    A version of torch without a fit has the weights of the nearest version, and a compiled backward
-    pass the weights of the forward. Source: fitted to timm's benchmark files,
+    A version of torch without a fit takes the weights of the nearest version; a compiled backward
+    pass takes those of the forward. Source: fitted to timm's benchmark files,
     tests/bench/fit_families.py.
 
     >>> weight_of("resampling", Setup("amp", torch=(2, 4)), False)[0]
@@ -75,7 +75,7 @@ def weight_of(kind: str, setup: Setup, backward: bool) -> tuple[int, int]:
     return flops, moved
 
 
-# operators by name that move maps without computing on them
+# operators that move maps without computing
 _LAYS_OUT = frozenset({
     "roll", "index", "index_put", "constant_pad_nd", "cat", "im2col", "col2im", "repeat",
     "gather", "index_select", "slice_backward", "unfold_backward",
@@ -89,7 +89,7 @@ _RESAMPLES = frozenset({
 
 
 def class_of(call: Call, setup: Setup) -> str:
-    """The class of a kernel; empty for one that plain ViTs have too.
+    """The class of a kernel; empty for a kernel that plain ViTs have too.
 
     >>> x, weight = Piece((64, 96, 56, 56), 2), Piece((96, 1, 7, 7), 2)
     >>> class_of(Call("convolution", "forward", "", (x, weight), (x,)), Setup("amp"))
@@ -111,14 +111,14 @@ def class_of(call: Call, setup: Setup) -> str:
 
 
 def _batched(call: Call, setup: Setup) -> str:
-    """The class of a batch of products: a compiler's attention or windows; all other products are
-    as plain ViTs'."""
+    """The class of a batch of products: a compiled attention or windows; all other products count
+    like those of plain ViTs."""
     first, second = call.reads[-2:]
     if any(piece.strides is not None and piece.strides[0] == 0 for piece in (first, second)):
         return ""
     wide = setup.precision in ("amp", "half") and first.itemsize == 4
     if wide and not setup.compiled:
-        # on the lanes of fp32, whatever the precision of the model; timings of a compiler's do not
+        # these run on the fp32 vector units in every precision; timings of compiled models do not
         # show them
         return "wide product"
     small = max(second.shape[-1], first.shape[-1]) < TILE
@@ -126,7 +126,7 @@ def _batched(call: Call, setup: Setup) -> str:
 
 
 def _on_maps(call: Call) -> str:
-    """The class of a kernel of an eager map."""
+    """The class of an eager kernel on maps."""
     name = call.name
     if name in ("clone", "copy_") and call.reads and call.writes:
         x, y = call.reads[0], call.writes[0]
@@ -146,7 +146,7 @@ def _on_maps(call: Call) -> str:
 
 
 def _biased(call: Call) -> bool:
-    """Whether a bias or a mask is added to the scores of windows, the same for many images."""
+    """Whether a kernel adds a bias or a mask to the scores of windows, the same for many images."""
     if not call.writes or len(call.writes[0].shape) < 4:
         return False
     written = call.writes[0]
@@ -156,7 +156,8 @@ def _biased(call: Call) -> bool:
 
 
 def _broadcasts(call: Call) -> bool:
-    """Whether a number of an operand stands for a row of the result, as a gate's of a map."""
+    """Whether one number of an operand stands for a whole row of the result, like a gate of
+    a map."""
     if not call.writes or call.writes[0].shape[-1:] in ((), (1,)):
         return False
     written = call.writes[0]
@@ -182,7 +183,7 @@ def _convolution(call: Call) -> str:
 
 
 def _operands(call: Call) -> tuple[Piece, Piece, Piece]:
-    """Input, weight and output of a convolution; a backward has the tensors of its forward."""
+    """Input, weight and output of a convolution; a backward call has the tensors of its forward."""
     if call.name == CONVOLUTION_BACK:
         y, x, w = call.reads[:3]
         return x, w, y
@@ -191,8 +192,8 @@ def _operands(call: Call) -> tuple[Piece, Piece, Piece]:
 
 
 def amounts(call: Call, kind: str) -> tuple[int, int]:
-    """FLOPs and bytes of a kernel of a class; output channels of a product fill whole tiles:
-    ``flops · ⌈n / tile⌉ · tile / n`` of n channels.
+    """FLOPs and bytes of a kernel of a class; output channels of a product are padded to whole
+    tiles: ``flops · ⌈n / tile⌉ · tile / n`` of n channels.
 
     >>> x, y = Piece((64, 64, 56, 56), 2), Piece((64, 96, 56, 56), 2)
     >>> weight = Piece((96, 64, 1, 1), 2)

@@ -1,4 +1,4 @@
-"""Answers from files of measurements: constants of the user's own, the worth of a prediction."""
+"""Answers from files of measurements: the user's own constants, and the errors of predictions."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Calibrated(Result):
     """Constants from the user's measurements, with their errors."""
 
     calibrations: tuple[Calibration, ...]
-    cards: tuple[Card, ...]  # that no catalogue has
+    cards: tuple[Card, ...]  # the user's own cards, which are not in the catalogue
     not_covered: tuple[Uncovered, ...]
 
     def to_toml(self) -> str:
@@ -47,13 +47,13 @@ class Calibrated(Result):
 def calibrate(
     files: "str | Iterable[str]", *, gpu_file: "str | Iterable[str]" = (), **given: Any
 ) -> Calibrated:
-    r"""Constants from files of measurements: timm's benchmark format as it is, or a simple CSV.
+    r"""Constants from files of measurements: timm's benchmark format, or a simple CSV.
 
-    Every other width is held out by turns, which gives the error and the band. ``given`` says what
-    neither columns nor the file's name do: ``gpu``, ``mode``, ``precision``, ``layout``,
-    ``compile``, ``software``, ``optimizer``. Raises ``ConfigError`` for a file that cannot be read
-    and for too few measurements, ``UnknownName`` for a column or a value that is not known,
-    ``NotCovered`` where no row is covered.
+    Every second width is held out in turn, which gives the error and the band. ``given`` has the
+    facts that are neither in the columns nor in the file's name: ``gpu``, ``mode``, ``precision``,
+    ``layout``, ``compile``, ``software``, ``optimizer``. Raises ``ConfigError`` for a file that
+    cannot be read and for too few measurements, ``UnknownName`` for a column or a value that is not
+    known, ``NotCovered`` if no row is covered.
 
     >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory
@@ -93,8 +93,8 @@ def check_throughput(
     r"""The errors of predictions on files of measurements, in the columns that ``calibrate`` reads.
 
     ``held_out`` judges the form of the prediction: constants fitted to the file's other widths
-    replace the shipped ones. Raises ``NotCovered`` where no row is covered, else ``ConfigError``
-    and ``UnknownName`` as ``calibrate`` does.
+    replace the shipped ones. Raises ``NotCovered`` if no row is covered, else ``ConfigError`` and
+    ``UnknownName`` as ``calibrate`` does.
 
     >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory
@@ -160,7 +160,7 @@ def _read(files: "str | Iterable[str]", columns: dict[str, Any]) -> list[Row]:
 
 
 def _said(name: str, value: Any) -> str:
-    """An argument about a file, as a cell of it would have it."""
+    """An argument about a file, spelled as a cell of the file would have it."""
     value = as_python(value)
     plain = isinstance(value, str | float | None) or (isinstance(value, int) and abs(value) < 2**63)
     if not plain:

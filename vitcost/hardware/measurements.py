@@ -44,14 +44,14 @@ __all__ = [
     "read",
 ]
 
-# timm's own benchmark files may have both, each with columns of its own
+# prefixes of columns: a file of timm may have inference and training side by side
 _PREFIXES = {"": "", "infer_": "infer", "train_": "train"}
-# columns of a row's numbers: timm's names, then the names in a report's JSON
+# columns with a row's numbers: timm's names first, then the names in a report's JSON
 _RATE = ("samples_per_sec", "images_per_second")
 _BATCH = ("batch_size", "batch")
 _IMAGE = ("img_size",)
 _PARAMS = ("param_count", "param_count_M")
-# columns that say how a row was measured, and their values where they are missing
+# columns that say how a row was measured, with their values if the column is missing
 DEFAULTS = {
     "gpu": "",
     "mode": "infer",
@@ -80,7 +80,7 @@ _TIMM_NAME = re.compile(
 
 
 class Row(NamedTuple):
-    """A line of a file: a model, how it was run, and how many images a second it did."""
+    """A line of a file: a model, how it ran, and how many images per second it did."""
 
     file: str
     model: str
@@ -90,21 +90,21 @@ class Row(NamedTuple):
     images_per_second: float
     setup: Setup
     scenario: Scenario
-    overrides: tuple[tuple[str, Any], ...] = ()  # fields of the config that are not the model's own
-    source: str = ""  # the publication that printed it, where there is one
-    unusable: str = ""  # why it tells of no card
-    params: float = 0.0  # millions of parameters, where the file has them
+    overrides: tuple[tuple[str, Any], ...] = ()  # fields unlike the model's own
+    source: str = ""  # the publication that printed the timing, if there is one
+    unusable: str = ""  # why the timing says nothing about a card
+    params: float = 0.0  # millions of parameters, if the file has them
 
 
 class Measurement(NamedTuple):
-    """A measurement whose work is known."""
+    """A measurement together with the work of its step."""
 
     row: Row
     card: Card
     config: Config
     work: Work
     width: int
-    kind: str  # as kind_of tells it
+    kind: str  # as kind_of gives it
 
     @property
     def seconds(self) -> float:
@@ -117,26 +117,26 @@ class Measurement(NamedTuple):
         return sheet_of(self.card, self.row.setup)
 
     def shares(self) -> tuple[tuple[float, ...], float]:
-        """The terms of the constants, and the time left for them, in shares of the whole."""
+        """The terms of the constants, and the time left for them, as shares of the whole."""
         parts, fixed = terms(self.work, self.sheet, self.row.setup)
         return tuple(part / self.seconds for part in parts), 1 - fixed / self.seconds
 
     @property
     def slowdown(self) -> float:
-        """How many times longer a step took than the sheet allows its work."""
+        """By which factor a step took longer than its work would at the sheet's rates."""
         parts, _ = self.shares()
         return 1 / sum(parts)
 
     @property
     def launch_seconds(self) -> float:
-        """Seconds of a launch, on the average."""
+        """The mean seconds for one launch."""
         return self.seconds / max(self.work.launches, 1)
 
 
 def read(path: "str | Path", **given: str) -> list[Row]:
     r"""The rows of a CSV that have a timing: timm's benchmark format, or columns of these names.
 
-    ``given`` has the facts that are neither in the file's columns nor in the name that timm gave
+    ``given`` has the facts that are neither in the columns nor in the file's name as timm spells
     it: ``gpu``, ``mode``, ``precision``, ``attention``, ``layout``, ``compile``, ``torch``,
     ``optimizer``. A file of published timings has all of them, and a source, in every row.
 
@@ -173,7 +173,7 @@ def read(path: "str | Path", **given: str) -> list[Row]:
 
 
 def _named(name: str) -> dict[str, str]:
-    """The setup that timm's name of a file states; empty for another name.
+    """The setup that the name of a file states, if timm named it; else nothing.
 
     >>> _named("benchmark-infer-amp-nchw-pt2100-cu130-rtx4090-dynamo.csv")["torch"]
     '2.10'
@@ -183,13 +183,13 @@ def _named(name: str) -> dict[str, str]:
         return {}
     says = match.groupdict()
     digits = says["torch"]
-    # 1.13 is pt113, 2.4.0 is pt240
+    # 1.13 is spelled pt113, 2.4.0 is pt240
     minor = digits[1:] if digits.startswith("1") else digits[1:-1]
     return {**says, "torch": f"{digits[0]}.{minor}", "compile": "1" if says["compile"] else "0"}
 
 
 def _rows(line: Mapping[str, str | None], flags: Mapping[str, str], place: str) -> Iterator[Row]:
-    """A row for each timing of a line."""
+    """One row for each timing in a line."""
     model = (line.get("model") or "").partition(".")[0]
     for prefix, mode in _PREFIXES.items():
         numbers = [
@@ -198,13 +198,13 @@ def _rows(line: Mapping[str, str | None], flags: Mapping[str, str], place: str) 
         ]
         params = next((text for name in _PARAMS if (text := line.get(name))), None)
         if model and numbers[0] and numbers[1]:
-            # a prefix decides the mode, also against the column of the mode
+            # a prefix decides the mode, even if a column of the mode says another
             facts = {**flags, **({"mode": mode} if mode else {})}
             yield _row(model, [*numbers, params], _said(line, facts), place)
 
 
 def _said(line: Mapping[str, str | None], flags: Mapping[str, str]) -> dict[str, str]:
-    # timm's name of torch.compile
+    # dynamo is timm's column for torch.compile
     line = {**line, "compile": line.get("compile") or line.get("dynamo")}
     return {key: flags.get(key) or line.get(key) or value for key, value in DEFAULTS.items()}
 
@@ -240,7 +240,7 @@ def _row(model: str, numbers: Sequence[str | None], says: Mapping[str, str], pla
 
 
 def _of_printed(row: Printed) -> Row:
-    """A printed timing as a line: flags of the scenario and fields of the config apart."""
+    """A published timing as a line, with flags of the scenario and fields of the config apart."""
     flags, overrides = apart(dict(row.flags))
     scenario = Scenario(batch=row.batch, **flags)
     return Row(
@@ -259,7 +259,7 @@ def _of_printed(row: Printed) -> Row:
 
 
 def _whole(text: str | None) -> int:
-    """A number, which tools that know no integers write as ``256.0``; 0: none."""
+    """A whole number; some tools write it as ``256.0``; 0: the cell is empty."""
     whole = (text or "0").strip()
     return int(whole.removesuffix(".0"))
 
@@ -267,9 +267,9 @@ def _whole(text: str | None) -> int:
 def measurement(
     row: Row, users_cards: Mapping[str, Card] | None = None, traced: bool = False
 ) -> Measurement:
-    """A row with its work; ``traced``: of a model without a formula too, that has a digest. Raises
-    ``VitcostError`` for a model or card that is not known, and for a timing that tells of no
-    card.
+    """A row with its work; ``traced``: also for a model that has no formula but a digest. Raises
+    ``VitcostError`` for a model or card that is not known, and for a timing that says nothing about
+    a card.
 
     >>> scenario = Scenario(batch=1024, precision="amp-fp16", software="2.4")
     >>> what = "timm", "vit_base_patch16_224", "rtx4090", 224, 1024, 2787.15
@@ -283,7 +283,7 @@ def measurement(
     if isinstance(config, DigestedModel) and (other := other_module(row, config)):
         raise NotCovered(other)
     if row.img_size and isinstance(config, DigestedModel) and not config.takes(row.img_size):
-        # another size would need a trace, which takes seconds a row
+        # another size would need a new trace, which takes seconds for each row
         raise NotCovered(f"not covered: {row.model} of another size than its digest")
     overrides = {"img_size": row.img_size} if row.img_size else {}
     if overrides or row.overrides:
@@ -297,8 +297,8 @@ def measurement(
 
 
 def other_module(row: Row, config: DigestedModel) -> str:
-    """Why a row timed another module than its name's; empty: it has as many parameters as the
-    name's module has with its classes, with none, or with the classes of one of its tags.
+    """Why a row timed another module than its name's; empty if it has as many parameters, with the
+    default classes, without classes, or with the classes of one of the name's tags.
 
     timm's files of torch 2.9 have models whose branches were folded into one: RepVGG, MobileOne,
     RepViT, FastViT, LeViT and others.
@@ -324,10 +324,10 @@ def other_module(row: Row, config: DigestedModel) -> str:
 
 
 def kind_of(config: Config) -> str:
-    """The kind of a model, as bands are told apart.
+    """The kind of a model, which decides the band.
 
     ``plain``: the shipped constants are fitted to it; ``hybrid``: with a convolutional backbone;
-    ``other``: Eva, Beit; ``text``: it reads text, a pair of towers too; ``traced``: no formula
+    ``other``: Eva, Beit; ``text``: it reads text, also as one of two towers; ``traced``: no formula
     describes it.
 
     >>> [kind_of(resolve(name).config) for name in ("vit_base_patch16_224", "vit_base_r50_s16_224")]
@@ -344,7 +344,7 @@ def kind_of(config: Config) -> str:
 
 def _card(row: Row, users_cards: Mapping[str, Card] | None) -> Card:
     if row.setup.platform == "cpu":
-        # a processor needs no sheet: its constants are rates
+        # a processor needs no sheet: its constants are rates themselves
         return {**CPUS, **(users_cards or {})}.get(row.gpu) or Card(row.gpu, "CPU", Peaks())
     return asked_cards(row.gpu, users_cards)[0]
 
@@ -352,8 +352,9 @@ def _card(row: Row, users_cards: Mapping[str, Card] | None) -> Card:
 def by_card(measurements: Sequence[Measurement]) -> list[Measurement]:
     """The measurements of a file that the card bounds, without those that its host bounds.
 
-    Every step takes the host's time at least, so that the least time of a launch bounds that of the
-    host. Steps near it are the host's where they take longer for their work than others do.
+    Every step takes at least the host's time, so the least time per launch is an upper bound of the
+    host's. Steps near that time are bound by the host if they take longer for their work than
+    others.
 
     >>> scenario = Scenario(batch=1024, precision="amp-fp16", software="2.4")
     >>> what = "timm", "vit_base_patch16_224", "rtx4090", 224, 1024, 2787.15
@@ -372,7 +373,7 @@ def by_card(measurements: Sequence[Measurement]) -> list[Measurement]:
 
 
 class Uncovered(NamedTuple):
-    """A row that cannot be predicted, and why not."""
+    """A row that cannot be predicted, and the reason."""
 
     row: Row
     reason: str
@@ -381,7 +382,7 @@ class Uncovered(NamedTuple):
 def covered(
     rows: Iterable[Row], users_cards: Mapping[str, Card] | None = None, traced: bool = False
 ) -> tuple[list[Measurement], list[Uncovered]]:
-    """The rows whose model and card are covered, and the others; ``traced`` as in
+    """The rows whose model and card are covered, and the other rows; ``traced`` as in
     ``measurement``.
 
     >>> how, names = (setup_of(Scenario()), Scenario()), ("vit_base_patch16_224", "vit")

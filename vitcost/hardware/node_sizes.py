@@ -1,4 +1,4 @@
-"""How many cards of a kind one node has at most: they share a link without a network."""
+"""The most cards of a kind in one node: they share a link and need no network."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ __all__ = ["NODES", "Node", "most_of_a_node"]
 
 
 class Node(NamedTuple):
-    """The largest node that is sold with some cards, and the source of that."""
+    """The largest node that is sold with a card, and the source."""
 
     most: int
     cards: tuple[str, ...]
@@ -56,7 +56,8 @@ NODES = (
 
 
 def most_of_a_node(card: Card) -> Node | None:
-    """The largest node of a card, or of the card of the table that it is like; None: unknown.
+    """The largest node with a card, or with the table's card from which it is made; None: not
+    known.
 
     >>> from vitcost.hardware.specs import card
     >>> most_of_a_node(card("h100-sxm")).most

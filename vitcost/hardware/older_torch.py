@@ -1,4 +1,4 @@
-"""The kernels of a traced pass in versions of torch before the one that traced it."""
+"""Changes the kernels of a traced pass to those of torch versions before the one that traced it."""
 
 from collections.abc import Iterable, Iterator
 from itertools import groupby
@@ -10,17 +10,17 @@ from vitcost.traced.trace import Array, Operator, Pass
 
 __all__ = ["FUSED", "WIDE_MATH", "apart", "as_then"]
 
-# the first torch with a fused attention
+# the first torch that has a fused attention
 FUSED = (2, 0)
-# the first torch whose attention by plain products computes in fp32 where q, k and v are halves:
-# _scaled_dot_product_attention_math in aten's attention.cpp
+# the first torch whose plain-product attention computes in fp32 if q, k and v are in half
+# precision: _scaled_dot_product_attention_math in aten's attention.cpp
 WIDE_MATH = (2, 5)
 
 
 def as_then(kernels: Iterable[Call], run: Pass, setup: Setup) -> Iterable[Call]:
-    """Kernels of a pass as the torch of a setup launches them: before 2.0 an attention is two
-    products, before 2.5 its plain products are in half precision. Source: aten's attention.cpp,
-    ``_scaled_dot_product_attention_math``.
+    """The kernels of a pass as the torch version of a setup launches them: before 2.0 an attention
+    is two products, before 2.5 its plain products are in half precision. Source: aten's
+    attention.cpp, ``_scaled_dot_product_attention_math``.
 
     >>> from torch import nn
     >>> from vitcost.hardware.calls import calls
@@ -40,9 +40,9 @@ def as_then(kernels: Iterable[Call], run: Pass, setup: Setup) -> Iterable[Call]:
 
 def apart(run: Pass) -> Pass:
     """A forward under autocast without gradients, as torch up to 2.9, ``inference_mode`` and a
-    compiler run it: the copy of a weight has no graph there, so that a linear layer whose rows lie
-    apart is a product for each image, and copies no rows (``should_fold`` of aten's
-    LinearAlgebra.cpp).
+    compiler run it. The cast copy of a weight has no autograd graph there, so a linear layer on
+    non-contiguous rows runs one product for each image, and copies no rows (``should_fold`` of
+    aten's LinearAlgebra.cpp).
 
     >>> from torch import nn
     >>> from vitcost.hardware.calls import calls
@@ -65,7 +65,7 @@ def apart(run: Pass) -> Pass:
         linear = (first.name, then.name, place) == ("clone", "mm", path)
         axes = len(first.reads[0].shape) if linear and moved[1] == touched[0] else 0
         if axes > 2:
-            # rows of several axes beside the images are copied all the same
+            # rows with several axes beside the images are copied even so
             copied = axes > 3
             rows = first.writes[0] if copied else first.reads[0]
             batched = then._replace(name="bmm", reads=(rows, _for_each(rows, then.reads[1])))
@@ -80,14 +80,14 @@ def apart(run: Pass) -> Pass:
 
 
 def _for_each(rows: Array, weight: Array) -> Array:
-    """The weight of a linear layer as one of each image."""
+    """The weight of a linear layer, expanded to one for each image."""
     strides = weight.strides or (weight.shape[1], (1,))
     return Array(weight.dtype, (rows.shape[0], *weight.shape), ((0,), *strides))
 
 
 def _narrow(kernels: Iterable[Call]) -> Iterator[Call]:
-    """An attention by plain products computes in the type of its operands: the casts at its
-    beginning and its end are not there."""
+    """An attention by plain products that computes in the type of its operands: without the casts
+    at its beginning and end."""
     for _, calls in groupby(kernels, key=lambda call: (call.path, call.phase)):
         together = list(calls)
         casts = [i for i, call in enumerate(together) if _is_cast(call)]
@@ -110,7 +110,7 @@ def _is_wide_softmax(call: Call) -> bool:
 
 
 def _is_cast(call: Call) -> bool:
-    """Whether a kernel casts halves to fp32, or back."""
+    """Whether a kernel casts half precision to fp32, or back."""
     return call.name == "_to_copy" and {x.itemsize for x in (*call.reads, *call.writes)} == {2, 4}
 
 
@@ -159,7 +159,7 @@ def _products_back(call: Call) -> Iterator[Call]:
 
 
 def _scores(q: Piece, k: Piece) -> tuple[Piece, Piece]:
-    """The scores in the type of the queries, and in fp32, which a softmax writes."""
+    """The scores in the type of the queries, and in fp32 as a softmax writes them."""
     scores = Piece((*q.shape[:-1], k.shape[-2]), q.itemsize)
     return scores, scores._replace(itemsize=max(q.itemsize, 4))
 

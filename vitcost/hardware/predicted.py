@@ -1,4 +1,4 @@
-"""A prediction of a step's time: seconds, a band, their basis, and parts."""
+"""A prediction of a step's time: seconds, a band, their evidence, and parts."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ from vitcost.hardware.beside import Beside
 
 __all__ = ["LIMITS", "Part", "Time", "TurningPoints"]
 
-# what a resource of ``Time.bound`` is called beside other parts of a step
+# names for the resources of ``Time.bound`` next to other parts of a step
 LIMITS = {"compute": "compute", "memory": "memory bandwidth", "overhead": "launches"}
 
 
 class Part(NamedTuple):
-    """A part of the model: its time, what most of that is, and the work that takes it: FLOPs of
-    products as they run, and bytes that kernels read and write."""
+    """A part of the model: its time, the resource that bounds it, and its work: FLOPs of products
+    as they run, and bytes that kernels read and write."""
 
     name: str
     seconds: float
@@ -27,16 +27,16 @@ class Part(NamedTuple):
 class Time:
     """Seconds of one step on one card.
 
-    ``basis`` is the kind of measurements behind it: ``calibrated`` (of this card, software and
-    mode), ``anchored`` (of this card in another mode or software), ``of_its_kind`` (of cards like
-    it), ``spec_sheet`` (none). ``fitted_rows`` is their number, ``held_out`` the mean error on
-    measurements that were left out of the fit, ``source`` their authors. ``low_seconds`` and
-    ``high_seconds`` are its band, ``attention_kernel`` the kernels of this card that compute its
-    attentions, ``peak_share`` the model's FLOPs over what the sheet allows in that time, ``notes``
-    what was not validated, ``turning`` the batches at which the bound changes (``timed`` looks for
-    them, ``predict`` does not). ``verdict`` says whether the step's tensors fit the card: ``fits``,
-    ``tight`` (without all that stands ``beside`` them alone) or ``no``; ``headroom_bytes`` are left
-    with it. Both are None where no memory is known.
+    ``basis`` says which measurements it is based on: ``calibrated`` (of this card, software and
+    mode), ``anchored`` (of this card in another mode or software), ``of_its_kind`` (of similar
+    cards), ``spec_sheet`` (none). ``fitted_rows`` is their number, ``held_out`` the mean error on
+    measurements left out of the fit, ``source`` their authors. ``low_seconds`` and ``high_seconds``
+    are its band, ``attention_kernel`` the kernels that run its attentions on this card,
+    ``peak_share`` the model's FLOPs divided by those that the sheet allows in that time, ``notes``
+    the aspects that no measurement covers, ``turning`` the batches at which the bound changes
+    (``timed`` looks for them, ``predict`` does not). ``verdict`` says whether the step's tensors
+    fit the card: ``fits``, ``tight`` (only without the bytes ``beside`` them) or ``no``;
+    ``headroom_bytes`` are left after both. Both fields are None if the memory is not known.
     """
 
     gpu: str
@@ -54,9 +54,9 @@ class Time:
     source: str = ""
     peak_share: float | None
     verdict: str | None = None
-    tensor_bytes: int | None = None  # with the kernels of this card
+    tensor_bytes: int | None = None  # the tensors' bytes with the attention kernels of this card
     headroom_bytes: int | None = None
-    # the rates of the card's sheet for the precision; None: a processor, which has no sheet
+    # the sheet's rates for the precision; None for a processor, which has no sheet
     sheet_flops_per_second: float | None = None
     sheet_bytes_per_second: float | None = None
     turning: "TurningPoints | None" = None
@@ -89,7 +89,7 @@ class Time:
 class TurningPoints(NamedTuple):
     """The smallest batches at which launches no longer bound a step, and at which compute does.
 
-    None: none up to 65,536.
+    None: no batch up to 65,536.
     """
 
     beyond_overhead_batch: int | None

@@ -1,9 +1,9 @@
-"""The constants of cards, precisions and software that others printed timings of.
+"""The constants of cards, precisions and software from published timings.
 
 Each row is what ``vitcost calibrate tests/data/published_gpu.csv`` makes of the usable timings of a
-card and software (``vitcost.hardware.scale``): the usual constants of the mode by one factor. With
-one source the basis is ``anchored``; with several that agree, each left out by turns, it is
-``calibrated``. The mi210's are of one die of an MI250 whose clock was locked at 1700 MHz.
+card and software (``vitcost.hardware.scale``): the usual constants of the mode times one factor.
+With one source the basis is ``anchored``; with several that agree when each is left out in turn, it
+is ``calibrated``. The mi210 was measured on one die of an MI250 with its clock locked at 1700 MHz.
 """
 
 from typing import TypeAlias

@@ -1,8 +1,8 @@
-"""Timings that others printed, of any card and software: reading them, and which cannot be used.
+"""Reads published timings of any card and software, and says which of them cannot be used.
 
 A row has the columns ``source``, ``model``, ``card``, ``software``, ``quantity``, ``value`` and
-``to_si``, the factor that brings the value to seconds or images a second; ``vitcost``, where there
-is one, has the flags that describe the run, as JSON.
+``to_si``, the factor that brings the value to seconds or images a second; ``vitcost``, if present,
+has the flags that describe the run, as JSON.
 """
 
 import json
@@ -17,11 +17,11 @@ __all__ = ["COLUMNS", "Printed", "printed"]
 COLUMNS = ("source", "model", "card", "software", "quantity", "value", "to_si")
 _TIMES = ("seconds", "images_per_second")
 _TORCH = re.compile(r"torch (\d+\.\d+)", re.IGNORECASE)
-# engines by their words in the name of a software; the TensorRT plugin of FasterTransformer runs
-# its own kernels
+# engines by words in the name of a software; FasterTransformer's TensorRT plugin runs
+# FasterTransformer's own kernels
 _ENGINES = ("fastertransformer", "aitemplate", "tensorrt")
-# why a timing tells of no card: by the start of the source's name, and by what stands in its card,
-# precision and software, one behind the other
+# reasons why a timing says nothing about a card: by the beginning of the source's name, and by a
+# text in its card, precision and software joined together
 _UNUSABLE = (
     ("HF vit.md", "", "timed without a synchronization: the same at every batch, printed to 1 ms"),
     ("FlagPerf", "8 x ", "several cards at once"),
@@ -34,22 +34,22 @@ _UNUSABLE = (
 
 
 class Printed(NamedTuple):
-    """A timing as it was printed, in the words of a scenario and a config."""
+    """A published timing, translated to a scenario and a config."""
 
     source: str
-    label: str  # source, card, precision and software: rows of one label are scored together
+    label: str  # source, card, precision and software; rows with one label are scored together
     model: str
     gpu: str
     batch: int
     img_size: int
     images_per_second: float
     flags: tuple[tuple[str, Any], ...]
-    reason: str  # why it cannot be used; "" if it can
+    reason: str  # the reason why it cannot be used; "" if it can
 
 
 def printed(lines: Sequence[Mapping[str, str | None]], place: str) -> Iterator[Printed]:
-    """The timings of a file, without its other quantities; ``ConfigError`` with the line of a
-    fault.
+    """The timings of a file; rows of other quantities are left out. Raises ``ConfigError`` with the
+    line of a mistake.
 
     >>> line = {
     ...     "source": "a blog", "model": "vit_base_patch16_224", "card": "t4", "precision": "fp16",
@@ -95,7 +95,7 @@ def _printed(says: Mapping[str, str]) -> Printed:
 
 
 def _columns(says: Mapping[str, str]) -> dict[str, Any]:
-    """The flags of a row that has none written out."""
+    """The flags of a row that does not list flags itself, from its other columns."""
     attention = says.get("attention", "")
     return {
         "gpu": says["card"],
@@ -106,7 +106,7 @@ def _columns(says: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _software(text: str) -> str:
-    """The version of torch that a software's name says, or the engine.
+    """The version of torch, or the engine, that the name of a software states.
 
     >>> [_software(text) for text in ("torch 1.12 eager, CUDA 11.6.2", "TensorRT 8.5.1.7", "")]
     ['1.12', 'tensorrt', '']
@@ -118,7 +118,7 @@ def _software(text: str) -> str:
 
 
 def unusable(says: Mapping[str, str]) -> str:
-    """Why a printed timing tells of no card; "" where it does."""
+    """The reason why a published timing says nothing about a card; "" if it does say something."""
     words = ", ".join(says.get(key, "") for key in ("card", "precision", "software")).lower()
     for source, part, reason in _UNUSABLE:
         if says["source"].startswith(source) and part in words:

@@ -1,4 +1,5 @@
-"""The basis of a prediction: constants of this card and mode, of this card, of cards like it."""
+"""The evidence for a prediction: constants of this card and mode, of this card in another mode, or
+of similar cards."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -30,13 +31,14 @@ from vitcost.hardware.work_classes import Setup, Work
 __all__ = ["ANCHORED", "SPEC_SHEET", "Rates", "rates_of", "same_mode", "seconds_of", "widened"]
 
 ANCHORED, GEFORCE = 0.25, 0.25
-# of other cards, below and above: nine in ten published timings lie within it when their card, or
-# their software, is left out (tests/test_published.py); of one other software alone, or several
+# the band below and above for constants of other cards: nine in ten published timings lie within it
+# if their card, or their software, is left out of the fit (tests/test_published.py); keys: whether
+# the architecture is the same; whether one other software was timed or several
 OF_ITS_KIND = {True: (0.30, 0.50), False: (0.40, 0.70)}
 OTHER_SOFTWARE = {True: (0.48, 1.00), False: (0.40, 0.60)}
 SPEC_SHEET = (0.45, 1.00)
-# nine in ten errors of families that were not fitted lie within these, in timm's benchmark files,
-# which have no text
+# nine in ten errors of families that were not fitted lie within these bands, in timm's benchmark
+# files; the files have no text models
 _OTHER_FAMILIES = {
     "cuda": {"other": 0.15, "hybrid": 0.20, "text": ANCHORED},
     "cpu": {"other": 0.25, "hybrid": 0.40, "text": 0.40},
@@ -54,9 +56,9 @@ _UNFITTED = {
 class Rates(NamedTuple):
     """The constants that a prediction uses, and the measurements behind them.
 
-    A step may take longer by the share ``band`` and shorter by the share ``under``; None: by
-    ``band`` too. ``rows`` is the number of measurements, ``held_out`` the mean error on
-    measurements that were left out of the fit, ``source`` their origin.
+    A step may take longer by the share ``band``, and shorter by the share ``under``; None: also by
+    ``band``. ``rows`` is the number of measurements, ``held_out`` the mean error on measurements
+    that were left out of the fit, ``source`` their origin.
     """
 
     constants: tuple[float, ...]
@@ -68,7 +70,7 @@ class Rates(NamedTuple):
     rows: int = 0
     held_out: float | None = None
     source: str = ""
-    host: float | None = None  # seconds of a launch, where the host was measured
+    host: float | None = None  # seconds of a launch, if the host was measured
 
     @property
     def below(self) -> float:
@@ -76,20 +78,20 @@ class Rates(NamedTuple):
         return self.band if self.under is None else self.under
 
     def unlike(self, *why: str) -> "Rates":
-        """The same rates with a wider band, for steps outside of the card's measurements."""
+        """The same rates with a wider band, for a step unlike the card's measurements."""
         if not why:
             return self
         basis = "anchored" if self.basis == "calibrated" else self.basis
         return self._replace(basis=basis, notes=(*self.notes, *why))
 
     def spread(self, below: float, above: float) -> "Rates":
-        """The same with a band that reaches at least so far below and above."""
+        """The same rates with a band that reaches at least this far below and above."""
         return self._replace(under=max(self.below, below), band=max(self.band, above))
 
 
 def rates_of(row: Card, setup: Setup, known: Sequence[Calibration]) -> Rates:
-    """The best constants for a card: of its mode, of the card, of cards of its kind, in this order.
-    Raises ``NotCovered`` for a processor in a mode that was not measured.
+    """The best constants for a card: from this mode, else from another mode of the card, else from
+    cards of its kind. Raises ``NotCovered`` for a processor in a mode that was not measured.
 
     >>> from vitcost.hardware.calibrations import shipped
     >>> from vitcost.hardware.specs import card
@@ -102,21 +104,23 @@ def rates_of(row: Card, setup: Setup, known: Sequence[Calibration]) -> Rates:
     """
     of_card = [c for c in known if c.gpu == row.name and c.setup.platform == setup.platform]
     exact = [c for c in of_card if same_mode(c.setup, setup)]
-    # a torch without fused attention, or with it, by the other's constants
+    # if none match, constants from torch without fused attention serve for torch with it, and the
+    # other way round
     nearly = [
         c
         for c in of_card
         if c.factor is None and same_mode(c.setup, setup._replace(attention=c.setup.attention))
     ]
     if exact or nearly:
-        # another layout is nearer than another torch
+        # constants of another torch are further away than those of another layout
         near = sorted(exact or nearly, key=lambda c: c.setup.layout != setup.layout)
         return _exact(min(near, key=lambda c: setup.apart(c.setup.torch)), setup)
     if setup.platform == "cpu":
         modes = dict.fromkeys(_mode(c.setup) for c in of_card)
         reason = f"it was in {'; '.join(modes)}" if modes else "in no mode was it measured"
         raise NotCovered(f"{row.name} was not measured in {_mode(setup)}: {reason}")
-    # vector units in fp32 and tensor cores in half precision say nothing of each other
+    # fp32 runs on vector units and half precision on matrix units: measurements of one say nothing
+    # about the other
     alike = [c for c in of_card if vector(c.setup) == vector(setup)]
     if alike:
         return _elsewhere(alike, row, setup, known)
@@ -124,7 +128,7 @@ def rates_of(row: Card, setup: Setup, known: Sequence[Calibration]) -> Rates:
 
 
 def _exact(best: Calibration, setup: Setup) -> Rates:
-    """The constants of this card and mode: in this software, or in another version of it."""
+    """The constants of this card and mode, from this software or from another version of it."""
     rates = Rates(
         best.constants, best.basis, best.band, (), best.least_batch, None, best.rows,
         best.held_out, best.source, best.host_seconds,
@@ -135,7 +139,7 @@ def _exact(best: Calibration, setup: Setup) -> Rates:
     torch = ".".join(map(str, best.setup.torch))
     reason = f"constants measured with torch {torch}, {best.setup.layout}"
     if best.factor is not None and not vector(setup):
-        # published timings of several torch versions differ by more than timm's
+        # published timings of several torch versions differ more than timm's
         return rates.spread(*OTHER_SOFTWARE[True]).unlike(reason)
     alike = best.factor is None and best.setup.attention == setup.attention
     wide = WIDEST[setup.platform] if alike else ANCHORED
@@ -145,7 +149,7 @@ def _exact(best: Calibration, setup: Setup) -> Rates:
 def _elsewhere(
     alike: Sequence[Calibration], row: Card, setup: Setup, known: Sequence[Calibration]
 ) -> Rates:
-    """The constants of other software or another mode on this card."""
+    """The constants of other software, or of another mode, on this card."""
     whole = [c for c in alike if c.factor is None]
     note = f"{row.name} was measured in other modes alone"
     if whole:
@@ -157,7 +161,8 @@ def _elsewhere(
     constants, _ = usual(setup, known)
     factor = mean_factor(nearest)
     least, most = (pick(c.factor or factor for c in nearest) / factor for pick in (min, max))
-    # in fp32 software differs less than two sources of one do; elsewhere several tell by how much
+    # in fp32 software makes less difference than the source; elsewhere several kinds of software
+    # show how much they differ
     alone = len({(c.setup.engine, c.setup.torch) for c in nearest}) == 1
     below, above = (ANCHORED, ANCHORED) if vector(setup) else OTHER_SOFTWARE[alone]
     return Rates(
@@ -172,8 +177,8 @@ def _elsewhere(
 
 
 def _of_its_kind(row: Card, setup: Setup, known: Sequence[Calibration]) -> Rates:
-    """The constants from cards of the same kind, or from the share of the sheet that the vendor's
-    cards reach."""
+    """The constants from cards of the same kind; else from the share of the sheet's peak that cards
+    of the vendor reach."""
     kin = kin_of(row, setup, known)
     constants, notes = usual(setup, known)
     if kin is not None:
@@ -189,7 +194,7 @@ def _of_its_kind(row: Card, setup: Setup, known: Sequence[Calibration]) -> Rates
         )
     constants, notes = typical(row, setup, known)
     if "rtx" in row.kin and not vector(setup) and not is_geforce(row):
-        # a GeForce's die, whose share of the sheet is known
+        # the die of a GeForce, of which the reached share of the sheet is known
         below, above = OF_ITS_KIND[False]
         return Rates(
             constants, "of_its_kind", above, notes, under=below, source="timm's files of GeForces"
@@ -201,7 +206,7 @@ def _of_its_kind(row: Card, setup: Setup, known: Sequence[Calibration]) -> Rates
 
 
 def widened(rates: Rates, kind: str, setup: Setup, apart: bool = False) -> Rates:
-    """The rates for a model of a family without a fit, in a wider band; ``apart`` says that
+    """The rates for a model of a family that was not fitted, in a wider band; ``apart``:
     predictions of this traced family are far off. Source: the errors of that family in timm's
     benchmark files.
 
@@ -218,8 +223,8 @@ def widened(rates: Rates, kind: str, setup: Setup, apart: bool = False) -> Rates
 
 
 def _of_traced(rates: Rates, setup: Setup, apart: bool) -> Rates:
-    """The rates for a traced module: the band is that of timed families in its mode, or a spec
-    sheet's."""
+    """The rates for a traced module: in the band of the timed families in its mode, or of a spec
+    sheet."""
     timed = setup.platform == "cuda" and setup.precision in ("amp", "half")
     timed &= not (setup.training and setup.compiled)
     if apart or not timed:
@@ -229,7 +234,7 @@ def _of_traced(rates: Rates, setup: Setup, apart: bool) -> Rates:
         return rates.spread(below, above).unlike(why)._replace(basis="spec_sheet")
     below, above = BANDS[column_of(setup)]
     if rates.basis not in ("calibrated", "anchored"):
-        # the card's error on top of the family's
+        # the card's error multiplies the family's
         below, above = 1 - (1 - rates.below) * (1 - below), (1 + rates.band) * (1 + above) - 1
     return rates.spread(below, above).unlike(_FITTED)
 
@@ -242,11 +247,11 @@ def seconds_of(
     host: float | None = None,
 ) -> tuple[float, dict[str, float]]:
     """The seconds of some work, and how many of them each resource takes: ``max(Σ constant · term +
-    fixed, host · launches)``, as the host prepares launches while the card runs others.
+    fixed, host · launches)``, as the host prepares launches while the card runs kernels.
 
     ``constants`` multiply the seconds of compute, of memory, of latency, …, in the order of
-    ``terms``; ``host`` is the seconds that a host takes for a launch. Of work that is arrays the
-    seconds are too.
+    ``terms``; ``host`` is the seconds that a host takes for a launch. If the work is arrays, so are
+    the seconds.
 
     >>> work = Work(gemm_flops=10**12, stream_bytes=10**11)
     >>> seconds_of(work, Sheet(1e12, 1e11), Setup("amp"), (1.5, 1.0, 1.0, 0.0, 0.0))
@@ -257,13 +262,13 @@ def seconds_of(
     for bound, constant, column in zip(form_of(setup).bound, constants, columns, strict=True):
         shares[bound] = shares[bound] + constant * column
     waiting = host_seconds(done, setup, host) - sum(shares.values())
-    # a factor of 0 or 1 in place of a branch, for arrays
+    # a factor of 0 or 1 in place of a branch, which arrays do not allow
     shares["overhead"] = shares["overhead"] + waiting * (waiting > 0)
     return sum(shares.values()), shares
 
 
 def same_mode(a: Setup, b: Setup) -> bool:
-    """Whether two setups differ in the version of torch and in layout alone.
+    """Whether two setups differ only in the version of torch and in layout.
 
     >>> same_mode(Setup("amp", torch=(2, 1)), Setup("amp", torch=(2, 4), layout="nhwc"))
     True
@@ -282,8 +287,8 @@ def _as_elsewhere(
     row: Card,
     known: Sequence[Calibration],
 ) -> tuple[float, ...]:
-    """Constants of a mode, times the ratio of the card's constants to the typical ones in a mode
-    that was measured."""
+    """Constants of a mode, corrected by how the card's constants differ from the typical ones in a
+    mode that was measured."""
     theirs, _ = typical(row, newest.setup, [c for c in known if c.gpu != row.name])
     return tuple(
         constant * (mine / their if their and mine else 1.0)

@@ -1,4 +1,4 @@
-"""The time of a step on a card: its basis, its band, and the resource that bounds it."""
+"""Predicts the time of a step on a card, its band, and the resource that bounds it."""
 
 from bisect import bisect_left
 from collections.abc import Mapping
@@ -24,9 +24,9 @@ def predict(config: Config, scenario: Scenario, gpu: "str | Card", **given: Any)
     """The time of one step: ``max(Σ constant · term + fixed, host · launches)`` of its kernels'
     work, by the constants of the card (``terms``, ``seconds_of``).
 
-    ``given`` is as for ``basis_of``. The scenario's software is by default the newest torch that
-    the card was measured with. Raises ``UnknownName`` for an unknown card, ``NotCovered`` where its
-    sheet lacks a figure, ``ConfigError`` for an anchor that no card could have.
+    ``given`` are keywords of ``basis_of``. By default the software is the newest torch with which
+    the card was measured. Raises ``UnknownName`` for an unknown card, ``NotCovered`` if its sheet
+    lacks a figure, ``ConfigError`` for an anchor that no card could have.
 
     >>> from vitcost.zoo import resolve
     >>> config = resolve("vit_base_patch16_224").config
@@ -83,7 +83,8 @@ def _software(setup: Setup) -> str:
 
 
 def _rates(on: Basis, done: Work) -> Rates:
-    """The rates of some work, with notes on work outside of all measurements and on the update."""
+    """The rates of a step, with notes on work outside of all measurements and on the optimizer's
+    update."""
     notes = [*notes_on(on, done)]
     if on.scenario.mode == "train" and on.scenario.recipe != "torch":
         notes.append(f"the update is torch's, not that of {on.scenario.recipe}")
@@ -92,16 +93,17 @@ def _rates(on: Basis, done: Work) -> Rates:
 
 
 def _bound(done: Work, shares: Mapping[str, float], on: Basis) -> str:
-    """The resource that a step waits for most; the host, where that takes longer than the card."""
-    # the card's waiting for the host is in the shares: their sum is the host's time but for the
-    # last digit, which another Python rounds otherwise
+    """The resource for which a step waits most: the host, if it takes longer than the card."""
+    # the shares include the time that the card waits for the host, so their sum is the host's time
+    # but for rounding, which differs between versions of Python
     if sum(shares.values()) <= host_seconds(done, on.setup, on.rates.host) * (1 + 1e-9):
         return "overhead"
     return max(shares, key=lambda name: shares[name])
 
 
 def _part(name: str, done: Work, on: Basis, longer: float) -> Part:
-    """A part, as much longer than the card needs as the whole step is."""
+    """A part of the model. It takes ``longer`` times its own time on the card, as the whole step
+    does: the card may wait for the host."""
     seconds, shares = seconds_of(done, on.sheet, on.setup, on.rates.constants, 0.0)
     return Part(name, longer * seconds, _bound(done, shares, on), done.run_flops, done.run_bytes)
 
@@ -109,8 +111,8 @@ def _part(name: str, done: Work, on: Basis, longer: float) -> Part:
 def turning_points(
     config: Config, scenario: Scenario, gpu: "str | Card", **given: Any
 ) -> TurningPoints:
-    """The batch from which launches no longer bound a step, and from which compute does; of a trace
-    that has no batch of one, from two on. Raises ``UnknownName``, ``NotCovered`` and
+    """The smallest batches at which launches no longer bound a step, and at which compute does; for
+    a trace without batch 1 the search begins at 2. Raises ``UnknownName``, ``NotCovered`` and
     ``ConfigError`` as ``predict`` does.
 
     >>> from vitcost.zoo import resolve

@@ -1,8 +1,8 @@
 """Constants from published timings: the usual constants of a mode, times one factor.
 
-A source prints one or two models, too few to tell the constants of a card apart; one factor for all
-of them is what such timings agree on, between models, batches and sources. Versions of torch are
-told apart in half precision; in fp32 they agree.
+A source times one or two models, too few to fit each constant of a card; but models, batches and
+sources agree on one factor for all constants. In half precision each version of torch has its own
+factor; in fp32 the versions agree.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,17 +16,17 @@ from vitcost.hardware.work_classes import Setup
 
 __all__ = ["ONE_SOURCE", "TWO_SOURCES", "scaled"]
 
-# the least half-width of a band by the number of sources: two sources of the same card and software
-# differ by that much
+# the least half-width of a band by the number of sources: two sources for the same card and
+# software differ by this much
 ONE_SOURCE, TWO_SOURCES = 0.25, 0.15
-# sources of the same card agree where the held-out error is no larger than this share
+# sources for the same card agree if the held-out error is no larger than this share
 _AGREES = 0.10
 
 
 def scaled(measurements: Iterable[Measurement]) -> list[Calibration]:
-    """The constants of each card, precision and software among printed timings.
+    """The constants of each card, precision and software among published timings.
 
-    Timings that the host bounds are left out; a card that has no others is.
+    Timings that the host bounds are left out, unless a card has no others.
 
     >>> from vitcost.hardware.work_classes import setup_of
     >>> from vitcost.hardware.measurements import Row, measurement
@@ -58,12 +58,12 @@ def _of_the_card(group: Sequence[Measurement]) -> list[Measurement]:
 
 
 def times_longer(m: Measurement) -> float:
-    """How many times longer than usual a step took on the card."""
+    """By which factor a step took longer on the card than usual."""
     return m.seconds / device_seconds(m, usual(m.row.setup, CALIBRATIONS)[0])
 
 
 def device_seconds(m: Measurement, constants: Sequence[float]) -> float:
-    """Seconds of a step by some constants, without the host."""
+    """Seconds of a step on the card by some constants, without waiting for the host."""
     columns, fixed = terms(m.work, m.sheet, m.row.setup)
     return sum(c * part for c, part in zip(constants, columns, strict=True)) + fixed
 
@@ -84,7 +84,7 @@ def _calibration(gpu: str, group: Sequence[Measurement]) -> Calibration:
         len(group),
         round(sum(abs(factor / each - 1) for each in factors) / len(factors), 4),
         None if held is None else round(held, 4),
-        # the band is as wide as the errors that its row states
+        # the band is at least as wide as the errors that its row states
         ceil(100 * max([least, *errors])) / 100,
         "; ".join(sources),
         min(m.row.batch for m in group),
@@ -96,8 +96,8 @@ def _calibration(gpu: str, group: Sequence[Measurement]) -> Calibration:
 
 
 def held_out(group: Sequence[Measurement]) -> list[float]:
-    """Relative errors of each timing under a factor from the other sources; with a single source,
-    from the other timings."""
+    """Relative errors of each timing with a factor from the other sources; if there is one source,
+    from its other timings."""
     sources = dict.fromkeys(m.row.source for m in group)
     if len(sources) > 1:
         parts = [[m for m in group if m.row.source == source] for source in sources]

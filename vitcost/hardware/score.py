@@ -1,4 +1,5 @@
-"""How good the predictor is: scored on measurements, per file, and against time ∝ FLOPs."""
+"""How good the predictions are: compared with measurements, file by file, and with a time
+proportional to FLOPs."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,7 +24,7 @@ from vitcost.render.result import Result
 
 __all__ = ["FileScore", "Guess", "Missed", "Score", "score", "score_held_out"]
 
-# two models are equal in FLOPs, and two speeds differ, beyond this
+# FLOPs, or speeds, that differ by a smaller factor count as equal
 _EQUAL = 1.05
 
 
@@ -32,12 +33,12 @@ class Guess(NamedTuple):
 
     measurement: Measurement
     seconds: float
-    band: tuple[float, float] | None = None  # from, to, in seconds
+    band: tuple[float, float] | None = None  # lower and upper end in seconds
     basis: str = "held out"
 
     @property
     def ratio(self) -> float:
-        """Predicted over measured."""
+        """Predicted time divided by measured time."""
         return self.seconds / self.measurement.seconds
 
     @property
@@ -47,7 +48,7 @@ class Guess(NamedTuple):
 
     @property
     def reason(self) -> str:
-        """A likely reason why this row is hard."""
+        """A likely reason why this row is hard to predict."""
         m = self.measurement
         columns, left = m.shares()
         if self.basis in ("of_its_kind", "spec_sheet"):
@@ -66,7 +67,7 @@ class Guess(NamedTuple):
 
 
 class Missed(NamedTuple):
-    """A model that cannot be predicted, how many rows it has, and why."""
+    """A model that cannot be predicted, the number of its rows, and the reason."""
 
     model: str
     rows: int
@@ -120,7 +121,7 @@ class Score(Result):
 
     @property
     def mean_mape(self) -> float:
-        """The mean over files that have a covered row."""
+        """The mean over the files that have a covered row."""
         return mean([file.mape for file in self.files if file.covered])
 
     def to_dict(self) -> dict[str, Any]:
@@ -132,7 +133,7 @@ class Score(Result):
         }
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """A flat row a file: ``pandas.DataFrame(check_throughput(...).rows())``."""
+        """One flat row for each file: ``pandas.DataFrame(check_throughput(...).rows())``."""
         for file in self.files:
             row = file._asdict()
             for key in ("bases", "by_kind", "not_covered", "worst"):
@@ -146,7 +147,7 @@ def score(
     users_cards: Mapping[str, Card] | None = None,
     calibrations: Sequence[Calibration] = (),
 ) -> Score:
-    """Every row against its prediction by ``predict``, by file: ``mape`` is the mean of
+    """Every row compared with its prediction by ``predict``, file by file: ``mape`` is the mean of
     ``|predicted / measured - 1|``.
 
     >>> from vitcost.hardware.work_classes import setup_of
@@ -174,9 +175,9 @@ def score(
 
 
 def score_held_out(rows: Iterable[Row], *, users_cards: Mapping[str, Card] | None = None) -> Score:
-    """Every row against a fit on the file's other widths; other families against a fit on all plain
-    models. The widths are split in two halves; an error is the mean of the errors of both. Raises
-    ``ConfigError`` as ``fitted`` does.
+    """Every row compared with a fit on the file's other widths; rows of other families with a fit
+    on all plain models. The widths are split into two halves; an error is the mean over both.
+    Raises ``ConfigError`` as ``fitted`` does.
 
     >>> from vitcost.hardware.work_classes import setup_of
     >>> from vitcost.config.scenario import Scenario
@@ -251,14 +252,15 @@ def _missed(others: Iterable[Uncovered]) -> Iterator[Missed]:
 
 
 def _by_flops(guesses: Sequence[Guess]) -> float:
-    """The error of time ∝ FLOPs, with the factor that is right for the middle model."""
+    """The errors of a time proportional to FLOPs, with the factor that fits the median model."""
     factors = [g.measurement.seconds / g.measurement.work.flops for g in guesses]
     middle = percentile(factors, 0.5)
     return mean([abs(middle / factor - 1) for factor in factors])
 
 
 def _ordered(guesses: Sequence[Guess]) -> tuple[int, int]:
-    """Pairs of equal FLOPs an image and different speed, and how many are ordered right."""
+    """The number of pairs of models with equal FLOPs per image but different speed, and how many of
+    them are ordered correctly."""
     points = [
         (
             g.measurement.work.flops / g.measurement.row.batch,

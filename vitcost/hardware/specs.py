@@ -1,4 +1,4 @@
-"""Finding a card by its name, by the user's description, or by a query."""
+"""Finds a card by its name, by the user's description, or by a query."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -24,13 +24,13 @@ __all__ = [
 ]
 
 _VENDORS = ("nvidia-", "amd-", "google-", "geforce-", "tesla-", "quadro-", "instinct-")
-# figures that are no numbers
+# figures that are texts, not numbers
 _WORDS = ("vendor", "like", "architecture")
 # a compute capability of NVIDIA, or an LLVM target of AMD
 _ARCHITECTURE = re.compile(r"[1-9]\d?\.\d|gfx[0-9a-f]{3,4}")
-# where a project keeps cards of its own
+# the file in which a project may define its own cards
 _PROJECT = "pyproject.toml"
-# bytes of a card that nothing else is known of
+# a card of which only the memory is given, such as 24GB
 _SIZE = r"\d+(\.\d+)?\s*[gt]i?b"
 _FIGURES = ("memory_gb", "bandwidth_gbps", "link_gbps", "power_w")
 
@@ -38,7 +38,7 @@ _FIGURES = ("memory_gb", "bandwidth_gbps", "link_gbps", "power_w")
 def card(name: "str | Card", users_cards: Mapping[str, Card] | None = None) -> Card:
     """The card of a name, an alias or torch's device name; the user's own cards come first.
 
-    Raises ``UnknownName`` with the neighbours; a name that fits several cards is unknown too.
+    Raises ``UnknownName`` with the nearest names, also for a name that fits several cards.
 
     >>> card("NVIDIA GeForce RTX 4090").peaks.bf16, card("h100-sxm").bandwidth_gbps
     (165.2, 3350)
@@ -65,7 +65,7 @@ def card(name: "str | Card", users_cards: Mapping[str, Card] | None = None) -> C
 
 
 def _family(name: str, users_cards: Mapping[str, Card] | None) -> list[str]:
-    """The cards that share a name, of which it is none."""
+    """The cards that share a name which belongs to none of them alone."""
     key = _key(name)
     return [row for row in {**CARDS, **CPUS, **(users_cards or {})} if row.startswith(f"{key}-")]
 
@@ -81,8 +81,8 @@ def card_names() -> list[str]:
 
 
 def matching(query: str = "", users_cards: Mapping[str, Card] | None = None) -> list[Card]:
-    """The cards whose name, alias or vendor holds the query, in the order of the table; the cards
-    of so much memory, where the query is one: ``24GB``.
+    """The cards whose name, alias or vendor holds the query, in the order of the table; if the
+    query is an amount of memory (``24GB``), the cards with that amount.
 
     >>> "rtx4090" in [row.name for row in matching("24GB")]
     True
@@ -90,7 +90,7 @@ def matching(query: str = "", users_cards: Mapping[str, Card] | None = None) -> 
     ['h200-sxm', 'h200-nvl']
     """
     if re.fullmatch(_SIZE, query.strip(), re.IGNORECASE):
-        # the sheet's number is in GiB, and sold as GB
+        # the sheet's number is sold as GB, and is GiB on the card
         sheet = float(query.lower().strip().rstrip("bi").rstrip("gt"))
         size = sheet * (1024 if "t" in query.lower() else 1)
         return [row for row in {**CARDS, **(users_cards or {})}.values() if row.memory_gb == size]
@@ -106,7 +106,7 @@ def matching(query: str = "", users_cards: Mapping[str, Card] | None = None) -> 
 
 
 def sources(row: Card) -> tuple[str, ...]:
-    """Where a card's figures come from, spelled out.
+    """The sources of a card's figures, written out.
 
     >>> sources(card("tpu-v5e"))
     ('https://docs.cloud.google.com/tpu/docs/{v4,v5e,v5p-training,v6e}',)
@@ -117,7 +117,7 @@ def sources(row: Card) -> tuple[str, ...]:
 
 
 def card_dict(row: Card) -> dict[str, Any]:
-    """A card as a JSON row: flat, raw base units, the unit in the key.
+    """A card as a row of JSON: flat, in base units, with the unit in the key.
 
     >>> card_dict(card("l4"))["memory_bytes"], card_dict(card("l4"))["bf16_flops_per_second"]
     (25769803776, 121000000000000.0)
@@ -144,8 +144,8 @@ def card_dict(row: Card) -> dict[str, Any]:
 def asked_cards(
     gpu: "str | Card | Iterable[str | Card]", users_cards: Mapping[str, Card] | None = None
 ) -> tuple[Card, ...]:
-    """The cards that were asked for, each by name or as ``NAME,FIGURE=NUMBER,...``: figures that
-    hold in place of the card's own, or that make a card of a new name.
+    """The cards that were asked for, each by name or as ``NAME,FIGURE=NUMBER,...``: the figures
+    replace the card's own, or define a card with a new name.
 
     Raises ``UnknownName`` for another name or figure, ``ConfigError`` for a figure that is no
     number.
@@ -174,13 +174,13 @@ def _asked(text: "str | Card", users_cards: Mapping[str, Card] | None) -> Card:
             if _family(name, users_cards):
                 raise
             return own_card(name, figures)
-        # a figure differs from the known card's: the user's text is the name of a card of its own
+        # if a figure differs from the known card's, the user's text is the name of a new card
         name = text
     return own_card(name, figures, users_cards=users_cards)
 
 
 def _described(text: str, users_cards: Mapping[str, Card] | None) -> Card:
-    """A card by its name, or by its memory alone: ``24GB``, ``memory_gb=24``.
+    """A card by its name, or by an amount of memory alone: ``24GB``, ``memory_gb=24``.
 
     >>> _described("24GiB", None).capacity_bytes, _described("memory_gb=24", None).memory_gb
     (25769803776, 24)
@@ -201,7 +201,7 @@ def _number(text: str) -> "float | str":
 
 
 def own_cards(paths: "str | Iterable[str]" = ()) -> dict[str, Card]:
-    r"""The user's cards, from files, else from ``pyproject.toml`` where there is one;
+    r"""The user's cards from files, else from ``pyproject.toml`` if there is one. Raises
     ``ConfigError`` for a file without cards, ``UnknownName`` for a figure that no card has.
 
     >>> from tempfile import TemporaryDirectory
@@ -229,11 +229,12 @@ def own_card(
 ) -> Card:
     """A card that the user describes, in the table's own fields and units.
 
-    ``fp32_tflops`` … ``int8_tflops`` dense, ``memory_gb``, ``usable_bytes``, ``bandwidth_gbps``,
-    ``link_gbps`` one direction, ``power_w``; ``architecture`` a compute capability (``8.9``) or an
-    AMD target (``gfx942``); ``like`` names a card whose figures hold where none is given. A
-    ``memory_gb`` without ``usable_bytes`` is all that a process may use. Raises ``UnknownName`` for
-    another figure, ``ConfigError`` for a wrong value.
+    ``fp32_tflops`` … ``int8_tflops`` are dense, ``memory_gb``, ``usable_bytes``,
+    ``bandwidth_gbps``, ``link_gbps`` in one direction, ``power_w``; ``architecture`` a compute
+    capability (``8.9``) or an AMD target (``gfx942``); ``like`` names a card that supplies the
+    figures that are not given. With ``memory_gb`` but no ``usable_bytes``, a process may use the
+    whole memory. Raises ``UnknownName`` for the name of any other figure, ``ConfigError`` for a
+    wrong value.
 
     >>> own_card("mine", {"like": "rtx4090", "power_w": 300}).peaks.bf16
     165.2
@@ -254,12 +255,13 @@ def own_card(
     numbers = {peaks[key]: float(figures[key]) for key in peaks if key in figures}
     rest = {key: figures[key] for key in known if key in figures and key not in (*peaks, "like")}
     if "architecture" in rest:
-        # TOML reads 8.9 as a number
+        # TOML reads the text 8.9 as a number
         rest["architecture"] = str(rest["architecture"])
     if "usable_bytes" in rest:
         rest["usable_bytes"] = int(rest["usable_bytes"])
     elif "memory_gb" in rest:
-        # a source says how much of the named card is usable, and nothing of another amount
+        # the source of the usable bytes is about the named card's own amount of memory, not another
+        # amount
         rest["usable_bytes"] = None
     rest["like"] = base.kin if base.kin in CARDS or base.kin in CPUS else ""
     return base._replace(name=name, peaks=base.peaks._replace(**numbers), source=source, **rest)
@@ -268,8 +270,8 @@ def own_card(
 def load_cards(path: "str | Path") -> dict[str, Card]:
     r"""The user's own cards of a TOML file: ``[gpu.NAME]``, or ``[tool.vitcost.gpu.NAME]``.
 
-    Raises ``ConfigError`` for a file that cannot be read or a value that is none, ``UnknownName``
-    for a figure that no card has.
+    Raises ``ConfigError`` for a file that cannot be read, or a value that is not possible,
+    ``UnknownName`` for a figure that no card has.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
@@ -291,7 +293,7 @@ def load_cards(path: "str | Path") -> dict[str, Card]:
 
 
 def _key(name: str) -> str:
-    """A name as the table spells it: lower case, dashes, without the vendor."""
+    """A name in the spelling of the table: lower case, dashes, no vendor."""
     key = "-".join(name.lower().replace("_", " ").replace("-", " ").split())
     for vendor in _VENDORS:
         key = key.removeprefix(vendor)

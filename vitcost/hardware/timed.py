@@ -1,4 +1,4 @@
-"""The times that a user asks for: cards by name or by figures, own files, anchors."""
+"""The times that a user asks for: cards by name or by figures, the user's own files, anchors."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -31,11 +31,11 @@ def timed(
     turning: bool = True,
     known: Callable[[Any, Any], Known] = known,
 ) -> tuple[Time, ...]:
-    """The time of a step on each card; with ``turning`` also the batches from which launches no
-    longer bound it and compute does: a search, of up to fifty times.
+    """The time of a step on each card; with ``turning`` also the smallest batches at which launches
+    no longer bound it, and at which compute does: a search of up to fifty predictions.
 
     ``gpu_file`` has cards of the user's own, ``calibration`` constants that ``calibrate`` wrote,
-    ``anchor`` what one card was measured to do in this scenario, ``MODEL=IMAGES_PER_SECOND``;
+    ``anchor`` is the measured speed of one card in this scenario, ``MODEL=IMAGES_PER_SECOND``;
     ``tensors`` gives the bytes that a scenario needs on a card, for the verdict; ``known`` reads
     the files. Raises ``ConfigError`` for an anchor beside several cards, and ``UnknownName``,
     ``NotCovered`` and ``ConfigError`` as ``predict`` does.
@@ -63,7 +63,7 @@ def timed(
 
 
 def _turning(config: Config, scenario: Scenario, card: Card, **given: Any) -> TurningPoints | None:
-    """The turning points; None for a trace of a single batch, which knows no other."""
+    """The turning points; None for a trace of a single batch, as it has no other batch."""
     try:
         return turning_points(config, scenario, card, **given)
     except NotCovered:
@@ -73,7 +73,7 @@ def _turning(config: Config, scenario: Scenario, card: Card, **given: Any) -> Tu
 
 
 def _memory(card: Card, scenario: Scenario, tensor_bytes: int | None) -> dict[str, Any]:
-    """The verdict on a step's tensors; nothing where their bytes are not known."""
+    """Whether the step's tensors fit the card; nothing if their bytes are not known."""
     if tensor_bytes is None:
         return {}
     needs = beside(card, tensor_bytes, scenario.software)

@@ -1,9 +1,9 @@
 """Constants of a card without measurements in a mode, from cards that were measured in it.
 
 The *usual* constants of a mode are the mean over the cards that timm's files cover, which are
-GeForce cards. A card of another kind takes longer by one factor for all of them: published timings
-of data-centre cards agree on it between models, batches and sources. A card that nobody timed takes
-the factor of cards of its kind.
+GeForce cards. For a card of another kind all constants are multiplied by one factor: models,
+batches and sources of published timings of data-centre cards agree on it. A card that was never
+timed takes the factor of cards of its kind.
 """
 
 from collections.abc import Iterable, Sequence
@@ -26,30 +26,32 @@ __all__ = [
     "vector",
 ]
 
-# TFLOP/s in half precision that a card was seen to reach: the fastest matrix product of any shape
-# ("mamf", stas00/ml-engineering@744d01e18 compute/accelerator/README.md)
+# TFLOP/s in half precision that a card was measured to reach: the fastest matrix product of any
+# shape ("mamf", stas00/ml-engineering@744d01e18 compute/accelerator/README.md)
 REACHED = {
     "a100-sxm-80gb": 271.2, "a100-pcie-80gb": 252.9, "h100-sxm": 794.5, "b200": 1745.0,
     "gb200": 1822.0, "b300": 1769.0, "mi300x": 668.4, "mi325x": 784.9, "mi355x": 1565.0,
 }  # fmt: skip
-# the share of the sheet that others of a vendor reach: the middle of those above; a GeForce clocks
-# higher than its sheet says
+# the share of the sheet's peak that other cards of a vendor reach: the median of those above; a
+# GeForce runs at a higher clock than its sheet states
 _SHARES = {"NVIDIA": 0.80, "AMD": 0.60, "Google": 0.80}
-# cards whose power does not feed their tensor cores: 300 W for a die of 600 (fixstars), whose ViTs
-# reach 0.45 of the sheet (timm benchmark files @aa4b5850)
+# cards whose power limit is too low for their tensor cores: 300 W for a die made for 600
+# (fixstars), whose ViTs reach 0.45 of the sheet (timm benchmark files @aa4b5850)
 _CAPPED = {"rtx-pro-6000-maxq": 0.535, "rtx-pro-6000-server": 0.6, "l40s": 0.6, "l4": 0.6,
            "rtx-a6000": 0.6, "a10": 0.6, "a40": 0.6, "t4": 0.6}  # fmt: skip
-# boards with graphics memory in servers, whose power is a fraction of a GeForce's or an A100's
+# server boards with graphics memory, with a fraction of the power of a GeForce or an A100
 _BOARDS = ("t4", "a10", "a10g", "a40", "rtx-a6000", "l4", "l40", "l40s")
 # fp32 products run on vector units, of which these architectures have 64 lanes in a multiprocessor;
 # later ones have 128, which share the same registers and reach a smaller share of their sheet
 _NARROW = ("7.0", "8.0")
-# of a product's fp32 peak, attention's 1.2 as in half precision, memory's 1: before any factor
+# constants for fp32 before any factor: a product at its peak, attention at 1.2 as in half
+# precision, memory at 1
 _VECTOR = (1.0, 1.2, 1.0, 0.0, 0.0)
 
 
 def vector(setup: Setup) -> bool:
-    """Whether products run on vector units: products in fp32 do; matrix units say nothing of them.
+    """Whether products run on vector units, as products in fp32 do; measurements of matrix units
+    say nothing about them.
 
     >>> vector(Setup("fp32")), vector(Setup("amp"))
     (True, False)
@@ -60,8 +62,8 @@ def vector(setup: Setup) -> bool:
 def usual(setup: Setup, known: Sequence[Calibration]) -> tuple[tuple[float, ...], tuple[str, ...]]:
     """The usual constants of a mode over all measured cards, with notes.
 
-    The mean over cards, each in the software nearest to the one asked for; a card's departure from
-    the common κ and σ stays with it. Source: timm's benchmark files.
+    The mean over cards, each in the software nearest to the one asked for; a card's own deviation
+    from the common κ and σ is left out. Source: timm's benchmark files.
 
     >>> from vitcost.hardware.calibrations import CALIBRATIONS
     >>> constants, notes = usual(Setup("amp"), CALIBRATIONS)
@@ -100,8 +102,8 @@ def usual(setup: Setup, known: Sequence[Calibration]) -> tuple[tuple[float, ...]
 def typical(
     row: Card, setup: Setup, known: Sequence[Calibration]
 ) -> tuple[tuple[float, ...], tuple[str, ...]]:
-    """The usual constants of a mode, with products as much slower as a card's are known to be:
-    ``constant · sheet / reached``, no less than 1. Source: ``REACHED``.
+    """The usual constants of a mode, with products slowed down as far as is known for a card:
+    ``constant · sheet / reached``, at least 1. Source: ``REACHED``.
 
     >>> from vitcost.hardware.calibrations import CALIBRATIONS
     >>> from vitcost.hardware.specs import card
@@ -112,25 +114,25 @@ def typical(
     """
     (gemm, attention, memory, *rest), notes = usual(setup, known)
     slower = 1.0 if vector(setup) else _slower(row)
-    # the cards that were measured are GeForce; no other computes faster than its sheet says
+    # the measured cards are GeForces; no other card computes faster than its sheet states
     fastest = 0.0 if is_geforce(row) else 1.0
     products = (max(constant * slower, fastest) for constant in (gemm, attention))
     return (*products, memory, *rest), notes
 
 
 class Kin(NamedTuple):
-    """The factor by which cards of a kind are slower than usual, and those cards."""
+    """By which factor cards of a kind are slower than usual, and which cards these are."""
 
     factor: float
     cards: tuple[str, ...]
     rows: int
-    near: bool  # of the same architecture
-    kindred: bool  # of the same kind at least
+    near: bool  # whether they have the same architecture
+    kindred: bool  # whether they are at least of the same kind
 
 
 def kin_of(row: Card, setup: Setup, known: Sequence[Calibration]) -> Kin | None:
-    """The factor of cards of a card's kind, of the same architecture where one was timed: the
-    geometric mean over these cards. None where no timed card is alike.
+    """The factor of cards of a card's kind, if possible of the same architecture: the geometric
+    mean over these cards. None if no timed card is similar.
 
     >>> from vitcost.hardware.calibrations import shipped
     >>> from vitcost.hardware.specs import card
@@ -147,12 +149,12 @@ def kin_of(row: Card, setup: Setup, known: Sequence[Calibration]) -> Kin | None:
         and c.gpu in CARDS
         and vector(c.setup) == vector(setup)
     ]
-    # in fp32 cards of another kind count too, if none of the same kind was timed
+    # in fp32 cards of other kinds count too, if no card of the same kind was timed
     kindred = [c for c in timed if _kind(CARDS[c.gpu], setup) == kind != ""]
     timed = kindred or (timed if vector(setup) else [])
     trained = [c for c in timed if c.setup.training == setup.training]
     if not trained and (vector(setup) or not setup.training):
-        # a step of fp32 takes longer than usual by the factor of inference
+        # a training step in fp32 has the same factor as inference
         trained = timed
     alike = [c for c in trained if CARDS[c.gpu].architecture == row.architecture]
     if not trained:
@@ -161,7 +163,8 @@ def kin_of(row: Card, setup: Setup, known: Sequence[Calibration]) -> Kin | None:
     factors, rows = [], 0
     for name in cards:
         of_card = [c for c in trained if c.gpu == name]
-        # software that is alike tells of the same silicon; of other silicon the card's middle does
+        # for a card of the same architecture the nearest software is taken; for any other the
+        # median of all its software
         nearest = nearest_of(setup, of_card) if alike else [_middle(of_card)]
         rows += sum(c.rows for c in nearest)
         # some cards are known to reach a smaller share of their sheet than others
@@ -171,14 +174,14 @@ def kin_of(row: Card, setup: Setup, known: Sequence[Calibration]) -> Kin | None:
 
 
 def _middle(calibrations: Sequence[Calibration]) -> Calibration:
-    """The middle one of a card by its factor; of two the faster."""
+    """The calibration of a card with the median factor; of two, the faster."""
     ordered = sorted(calibrations, key=lambda c: c.factor or 0.0)
     return ordered[(len(ordered) - 1) // 2]
 
 
 def mean_factor(calibrations: Iterable[Calibration]) -> float:
-    """The geometric mean ``(Π f)^(1/n)`` of n factors f, each of how many times longer than usual a
-    card takes.
+    """The geometric mean ``(Π f)^(1/n)`` of n factors f; a factor says by how much a card is slower
+    than usual.
 
     >>> rows = [Calibration("a", Setup("amp"), (), 1, 0.0, None, 0.1, factor=f) for f in (1.0, 4.0)]
     >>> round(mean_factor(rows), 6)
@@ -189,7 +192,8 @@ def mean_factor(calibrations: Iterable[Calibration]) -> float:
 
 
 def nearest_of(setup: Setup, calibrations: Sequence[Calibration]) -> list[Calibration]:
-    """The calibrations whose software is most alike: all that are equally so.
+    """The calibrations whose software is nearest to a setup's; all of them if several are equally
+    near.
 
     >>> setups = Setup("amp"), Setup("amp", compiled=True), Setup("amp", training=True)
     >>> rows = [Calibration("a", setup, (), 1, 0.0, None, 0.1) for setup in setups]
@@ -211,14 +215,15 @@ def nearest_of(setup: Setup, calibrations: Sequence[Calibration]) -> list[Calibr
 
 
 def _kind(row: Card, setup: Setup) -> str:
-    """The kind of cards that share a factor with this one; "": none was timed."""
+    """The kind of the cards that share a factor with this one; "": no card of the kind was
+    timed."""
     if row.vendor != "NVIDIA":
         return row.vendor if row.vendor == "AMD" and not vector(setup) else ""
     if vector(setup):
         return (
             "board" if row.kin in _BOARDS else "narrow" if row.architecture in _NARROW else "wide"
         )
-    # timm's files are of GeForces, and of workstation cards the share of the sheet is known
+    # timm's files cover GeForces, and the share of the sheet that workstation cards reach is known
     return "" if "rtx" in row.kin and row.kin != "rtx-a6000" else "server"
 
 
@@ -237,7 +242,7 @@ def is_geforce(row: Card) -> bool:
 
 
 def _slower(row: Card) -> float:
-    """How many times the sheet's time a product takes."""
+    """By which factor a product takes longer than the sheet's time."""
     peaks = (CARDS.get(row.kin) or row).peaks
     peak = peaks.bf16 or peaks.fp16
     if is_geforce(row) or not row.vendor or peak is None:

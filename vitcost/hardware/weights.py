@@ -1,8 +1,8 @@
 """Weights of work on maps and windows: a FLOP of a class takes as long as so many FLOPs of a matrix
 product, and a byte as so many bytes of a stream. They are the same on all cards.
 
-``tests/bench/fit_families.py`` fits them to timm's benchmark files, by the work of names of the
-digest in images of its size.
+``tests/bench/fit_families.py`` fits them to timm's benchmark files, from the work in the digests of
+names, at the digests' image size.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ __all__ = ["APART", "BANDS", "LAUNCH", "VERSIONS", "WEIGHTS", "Weights"]
 
 class Weights(NamedTuple):
     """The weights of a FLOP and of a byte of a class: in eager torch, compiled, and in the backward
-    pass of eager; the first and the last of these for maps whose channels lie last; and on a
+    pass of eager torch; the first and the last of these again for maps with channels last; and on a
     processor, where every FLOP counts once more."""
 
     eager: tuple[float, float]
@@ -99,7 +99,7 @@ _ROWS: dict[str, tuple[tuple[float, float], ...]] = {
 }
 # fmt: on
 WEIGHTS: Mapping[str, Weights] = {n: Weights(*row) for n, row in _ROWS.items()}
-# how many times longer all classes take with the libraries of a version of torch
+# by which factor all classes take longer with the libraries of a torch version
 VERSIONS: Mapping[str, Mapping[tuple[int, int], float]] = {
     "eager": {(1, 13): 0.89, (2, 1): 1.05, (2, 4): 0.98, (2, 9): 1.16},
     "compiled": {(2, 4): 1.00, (2, 9): 0.99},
@@ -108,32 +108,33 @@ VERSIONS: Mapping[str, Mapping[tuple[int, int], float]] = {
     "last_backward": {(1, 12): 1.02},
     "processor": {(2, 2): 0.84, (2, 4): 1.17},
 }
-# on a processor, a launch of a model that is timed by its trace, in layers
+# on a processor, how many layers a launch of a traced model counts as
 LAUNCH = 0.079
-# classes of models whose held-out error is above 20 % in half of their timings
-# fmt: off
+# classes of models for which half of the held-out errors are above 20 % fmt: off
 APART: Mapping[str, frozenset[str]] = {
-    "eager": frozenset({
-    }),
-    "compiled": frozenset({
-        "Cait", "ConVit", "ConvMixer"
-    }),
-    "backward": frozenset({
-        "ConvMixer", "GhostNet"
-    }),
-    "last": frozenset({
-        "ConvMixer", "HieraDet"
-    }),
-    "last_backward": frozenset({
-        "ConvMixer", "DPN", "GhostNet", "HighResolutionNet", "NormFreeNet", "RegNet", "TResNet"
-    }),
-    "processor": frozenset({
-        "ConVit", "ConvNeXt", "EfficientFormerV2", "EfficientVitMsra", "SelecSls",
-        "SwinTransformer", "SwinTransformerV2", "VGG", "VovNet"
-    }),
+    "eager": frozenset({}),
+    "compiled": frozenset({"Cait", "ConVit", "ConvMixer"}),
+    "backward": frozenset({"ConvMixer", "GhostNet"}),
+    "last": frozenset({"ConvMixer", "HieraDet"}),
+    "last_backward": frozenset(
+        {"ConvMixer", "DPN", "GhostNet", "HighResolutionNet", "NormFreeNet", "RegNet", "TResNet"}
+    ),
+    "processor": frozenset(
+        {
+            "ConVit",
+            "ConvNeXt",
+            "EfficientFormerV2",
+            "EfficientVitMsra",
+            "SelecSls",
+            "SwinTransformer",
+            "SwinTransformerV2",
+            "VGG",
+            "VovNet",
+        }
+    ),
 }
-# fmt: on
-# how much less and more than predicted nine in ten of the other timings took
+# fmt: on the band for all other models: how much less and how much more than predicted nine in ten
+# of their timings took
 BANDS: Mapping[str, tuple[float, float]] = {
     "eager": (0.15, 0.25),
     "compiled": (0.15, 0.45),

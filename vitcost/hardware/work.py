@@ -41,8 +41,8 @@ from vitcost.traced.traced_workload import Traced
 __all__ = ["kernels_of", "run_of", "work"]
 
 
-# FasterTransformer fuses the attention of halves up to so many tokens: getAttentionType in
-# src/fastertransformer/layers/attention_layers/BaseAttentionLayer.h
+# FasterTransformer fuses the attention in half precision for at most this many tokens:
+# getAttentionType in src/fastertransformer/layers/attention_layers/BaseAttentionLayer.h
 FASTER_TRANSFORMER_TOKENS = 384
 
 
@@ -56,8 +56,8 @@ def work(
 ) -> dict[str, Work]:
     """The work of one step, by part of the model; ``optimizer`` is in place of the scenario's.
 
-    ``sizes`` stand in place of the config's own: arrays, where it is one of many of its structure.
-    Raises ``NotCovered`` as ``summed`` does.
+    ``sizes`` replace the config's own; they are arrays for many configs of one structure. Raises
+    ``NotCovered`` as ``summed`` does.
 
     >>> from vitcost.hardware.work_classes import setup_of, total
     >>> from vitcost.zoo import resolve
@@ -79,7 +79,7 @@ def work(
             trained = run.rows().cost.trainable
             parts["optimizer"] = _update(run, trained, setup, optimizer or scenario.optimizer)
         return parts
-    # the heads of one lie in order
+    # the tokens of a single head are contiguous
     one_head = run.sizes.get("a") == 1
     launched = steps(run.kernels(), setup, one_head)
     if sizes is not None:
@@ -89,7 +89,7 @@ def work(
         part = _part(step.path)
         parts[part] = parts.get(part, Work()) + _work(step, run.sizes)
     if setup.training:
-        # every parameter stands on one op, which is launched once a layer
+        # every parameter belongs to one op, which is launched once for each layer
         forward = (step for step in run.kernels() if step.op.trains)
         trained = sum(times(step, run.sizes) * params(step.op, run.sizes) for step in forward)
         parts["optimizer"] = _update(run, trained, setup, optimizer or scenario.optimizer)
@@ -114,8 +114,8 @@ def kernels_of(config: Config, scenario: Scenario, setup: Setup) -> tuple[str, .
 def run_of(
     config: Config, scenario: Scenario, setup: Setup, sizes: Sizes | None = None
 ) -> Workload:
-    """The workload that runs: the model as it was in the software, which had no fused attention
-    before torch 2.0.
+    """The workload that runs: the model as the software had it; torch before 2.0 had no fused
+    attention.
 
     >>> from vitcost.hardware.work_classes import setup_of
     >>> from vitcost.zoo import resolve
@@ -125,11 +125,11 @@ def run_of(
     """
     unfused = setup.torch < (2, 0)
     if hasattr(config, "workload"):
-        # a trace has the attention of its torch version; an older version runs another
+        # a trace has the attention of the torch that traced it; an older version runs another one
         fused = scenario.attention not in ("eager", "math") or unfused
         how = replace(scenario, mode=setup.mode, attention="sdpa" if fused else scenario.attention)
         if isinstance(config, DigestedModel):
-            # the weights of a processor were fitted to kernels under a card's rules: a digest's
+            # a processor's weights were fitted to a digest's kernels, which follow a card's rules
             how = replace(how, platform="cuda")
         return workload(config, how)
     if setup.engine == "fastertransformer" and not unfused:
@@ -142,7 +142,7 @@ def run_of(
 
 @lru_cache(maxsize=512)
 def steps(forward: Launches, setup: Setup, one_head: bool = False) -> tuple[Step, ...]:
-    """Every kernel that a step launches; ``forward`` are the launches of its forward pass."""
+    """Every kernel that a step launches; ``forward`` are those of its forward pass."""
     by_channel = setup.layout == "nchw" and setup.platform == "cuda"
     listed: Iterable[Step] = forward if by_channel and not setup.compiled else as_rows(forward)
     if by_channel:
@@ -160,8 +160,8 @@ def steps(forward: Launches, setup: Setup, one_head: bool = False) -> tuple[Step
 
 @lru_cache(maxsize=256)
 def _as_measured(config: Config, old: bool) -> Config:
-    """timm as it was when it was measured: the joint layer of a parallel block had the MLP's bias,
-    and before torch 2.0 attention scaled its scores and not its queries."""
+    """The config as timm had it when it was measured: the joint layer of a parallel block had the
+    MLP's bias, and before torch 2.0 attention scaled its scores, not its queries."""
     if not isinstance(config, ViTConfig):
         return config
     if "ParallelScaling" in config.block_fn and not config.qkv_bias:
@@ -178,7 +178,7 @@ def _part(path: str) -> str:
 
 
 def _work(step: Step, sizes: Sizes) -> Work:
-    """The work of a step, all its launches together."""
+    """The work of all launches of a step."""
     op, n, moving = step.op, times(step, sizes), moved(step, sizes)
     kind = KINDS[op.kind].work if step.product else ""
     defined_flops = 0 if step.backward or step.again else n * flops(op, sizes)
@@ -204,7 +204,7 @@ def _work(step: Step, sizes: Sizes) -> Work:
         and step.writes[:1] == (op.write,)
         and step.reads[:1] == op.reads
     ):
-        # its elements lie in rows of one norm each
+        # its elements are arranged in rows, each of which is normed
         width = sizes[op.write.axes[-1]]
         work = Work(stream_bytes=n * share(moving, whole(width, NORM_ROW), width))
     else:
@@ -222,19 +222,21 @@ def _padded_linear(op: Op, sizes: Sizes) -> int:
 
 
 def _padded_attention(op: Op, sizes: Sizes, back: bool) -> int:
-    """FLOPs of a fused attention: lengths padded to tiles, heads to a width that has a kernel."""
+    """FLOPs of a fused attention: lengths are padded to whole tiles, heads to a width for which
+    there is a kernel."""
     assert op.parts is not None
     scores, weighted = (part for part in op.parts if part.over)
     *outer, queries, keys = scores.write.axes
     lengths = whole(sizes[queries], TILE) * whole(sizes[keys], TILE)
     wide = head_width(numel(scores.over, sizes))
     deep = head_width(sizes[weighted.write.axes[-1]])
-    # scores and output; backward the scores again, and the gradients of v, scores, q and k
+    # forward: scores and output; backward: the scores again, and the gradients of v, scores, q and
+    # k
     return 2 * numel(outer, sizes) * lengths * (3 * wide + 2 * deep if back else wide + deep)
 
 
 def _update(run: Workload, count: Size, setup: Setup, name: str) -> Work:
-    """The bytes and the products of an optimizer's step on so many parameters."""
+    """The bytes and the products of an optimizer's step on ``count`` parameters."""
     row = OPTIMIZERS[name]
     if not row.rest:
         return _moved(row, count, setup)

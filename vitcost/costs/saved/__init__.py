@@ -11,21 +11,21 @@ from vitcost.outside.reading import REPORT, read_json
 __all__ = ["SCHEMA", "check", "read"]
 
 SCHEMA = "vitcost.report/1"
-# parts of a report that are counts, bytes and seconds
+# the parts of a report that contain counts, bytes and seconds
 _NUMBERS = ("tokens", "params", "flops", "bytes_moved", "memory", "time", "layers")
-# headroom may be below zero
+# headroom may be negative
 _SIGNED = ("headroom_bytes",)
-# far above every config of allowed sizes, and small enough that ratios are floats
+# larger than any number of an allowed config, and small enough that ratios are still floats
 _MOST = 10**100
-# a name is no longer than a path of the system
+# no name is longer, as no path is
 _LETTERS = 4096
 
 
 def read(path: str) -> dict[str, Any] | None:
-    """The JSON of a saved report; None for a table that does not say that it is one.
+    """The JSON of a saved report; None for JSON that does not say that it is a report.
 
-    Raises ``ConfigError`` with the key for a report that is not as its schema says, that has a
-    number no report can have, or whose layers do not add up to its totals.
+    Raises ``ConfigError`` with the key for a report that contradicts its schema, that has an
+    impossible number, or whose layers do not add up to its totals.
 
     >>> from tempfile import NamedTemporaryFile
     >>> with NamedTemporaryFile(suffix=".json") as file:
@@ -42,7 +42,7 @@ def read(path: str) -> dict[str, Any] | None:
 
 
 def check(data: Mapping[str, Any], name: str) -> None:
-    """Raises ``ConfigError`` where data is no report that this version could have written.
+    """Raises ``ConfigError`` if data is not a report that this version could have written.
 
     >>> from vitcost import report
     >>> data = report("vit_base_patch16_224").to_dict()
@@ -51,7 +51,7 @@ def check(data: Mapping[str, Any], name: str) -> None:
     Traceback (most recent call last):
     vitcost.errors.ConfigError: base.json: not a report in schema vitcost.report/1: ...
     """
-    # the answer of a check against the real model is no part of a report
+    # the answer of `check`, against the real model, is not part of a report
     checked = {key: value for key, value in data.items() if key != "check"}
     wrong = fault(checked, _schema())
     if wrong is None:
@@ -67,7 +67,7 @@ def check(data: Mapping[str, Any], name: str) -> None:
 
 @lru_cache
 def _schema() -> dict[str, Any]:
-    # the types of a report and of all that it holds, which no other command needs
+    # imported only here: the types of a report and of its parts, for a schema
     from vitcost.costs.saved.generate import schema_of
     from vitcost.costs.saved.report_json import Report
 
@@ -75,8 +75,7 @@ def _schema() -> dict[str, Any]:
 
 
 def _odd(data: Any, path: tuple["str | int", ...]) -> Iterator[Fault]:
-    """Faults of values: negative counts, numbers too large for any model, texts that are too
-    long."""
+    """Wrong values: negative counts, numbers too large for any model, texts that are too long."""
     if isinstance(data, dict):
         for key, value in data.items():
             yield from _odd(value, (*path, key))
@@ -87,7 +86,7 @@ def _odd(data: Any, path: tuple["str | int", ...]) -> Iterator[Fault]:
         if len(data) > _LETTERS:
             yield Fault(path, f"has {len(data):,} letters, more than the {_LETTERS:,} allowed")
     elif data is not None:
-        # an error of a rule of thumb may be negative, no count and no time is
+        # the error of a rule of thumb may be negative, but no count or time may
         counted = isinstance(data, int) or str(path[-1]).endswith(("seconds", "per_second"))
         signed = not counted or path[-1] in _SIGNED
         if abs(data) > _MOST or (data < 0 and not signed):
@@ -95,7 +94,7 @@ def _odd(data: Any, path: tuple["str | int", ...]) -> Iterator[Fault]:
 
 
 def _sums(data: Mapping[str, Any]) -> Iterator[Fault]:
-    """Totals that the layers or the parts of a formula's report do not add up to."""
+    """Totals of a report with formulas that its layers or parts do not add up to."""
     names = data["model"]["name"], data["model"]["source"]
     if any(len(name) > _LETTERS for name in names):
         yield Fault(("model", "name"), "is a text that nobody reads")

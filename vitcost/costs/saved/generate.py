@@ -1,4 +1,4 @@
-"""Types to JSON Schema: the JSON of a NamedTuple, a dataclass, a TypedDict, a union."""
+"""Makes JSON Schema from types: a NamedTuple, a dataclass, a TypedDict, a union."""
 
 import types
 from collections.abc import Mapping
@@ -30,24 +30,25 @@ _PLAIN: Mapping[Any, str] = {
 
 
 class Also:
-    """Keys that JSON has beside the fields of a type, or in place of them; None: it has not."""
+    """Keys that the JSON has beside a type's fields, or with another type; None: the JSON lacks the
+    field."""
 
     def __init__(self, **keys: Any) -> None:
         self.keys = keys
 
 
 class Rest(NamedTuple):
-    """The schema of the keys that no field names."""
+    """The schema of all keys that no field names."""
 
     kind: Any
 
 
 class Unknown:
-    """Every field of the type is null: a measurement cannot tell it."""
+    """Every field of the type is null, because a measurement cannot give it."""
 
 
 def schema_of(name: str, document: Any) -> dict[str, Any]:
-    """The schema of a document: an object, and the types that it is made of by name.
+    """The schema of a document: an object, and the types that it contains, by name.
 
     >>> from vitcost.costs.thumb import RuleOfThumb
     >>> schema_of("vitcost.thumb/1", RuleOfThumb)["type"]
@@ -109,9 +110,9 @@ def _union(schemas: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _named(name: str, kind: Any, also: Mapping[str, Any], defs: dict[str, Any]) -> dict[str, Any]:
-    """A reference to the object that a class becomes."""
+    """A reference to the object schema of a class."""
     if name not in defs:
-        # before its fields, which may be of the same class
+        # set before its fields are visited, which may be of the same class
         defs[name] = {}
         defs[name] = _object(kind, also, defs)
     return {"$ref": f"#/$defs/{name}"}

@@ -1,4 +1,4 @@
-"""The JSON of a report as types; a part that is a type's own fields is that type."""
+"""The JSON of a report as types; a part with the same fields as a type is that type."""
 
 from typing import Annotated, Literal, NotRequired, TypedDict, get_type_hints
 
@@ -22,11 +22,11 @@ class Model(TypedDict):
 
 
 class TracedInput(TypedDict):
-    notes: list[str]  # how a module was built, which inputs and which loss were taken
+    notes: list[str]  # notes on how a module was built, and which inputs and loss were taken
     torch: NotRequired[str]
     hash: NotRequired[str]
-    digest: NotRequired[str]  # the library of the name, where its trace was kept
-    num_classes: NotRequired[int]  # of a name with a digest
+    digest: NotRequired[str]  # the library of the name, if a stored trace answered
+    num_classes: NotRequired[int]  # only for a name with a digest
 
 
 class Params(TypedDict):
@@ -43,7 +43,7 @@ class Flops(TypedDict):
     forward_executed: int
     train_step_executed: int | None
     macs_forward: int
-    # null for a traced module with an operator that no rule covers
+    # null for a traced module with an operator that has no rule
     pointwise_forward: int | None
 
 
@@ -52,7 +52,7 @@ class BytesMoved(TypedDict):
 
 
 class BesideTensors(TypedDict):
-    # null where no card is named
+    # null if no card is named
     workspace_bytes: int | None
     context_bytes: int | None
     slack_bytes: int | None

@@ -1,4 +1,4 @@
-"""Data against a JSON schema, in the words that ``generate`` writes one in."""
+"""Checks data against a JSON schema, limited to the words that ``generate`` writes."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -7,7 +7,7 @@ from vitcost.errors import nearest, shown
 
 __all__ = ["WORDS", "Fault", "fault"]
 
-# every word of a schema that is understood; a test asks that no schema has another
+# all schema words that are understood; a test checks that no schema has another
 WORDS = {
     "$ref", "anyOf", "type", "enum", "properties", "required", "additionalProperties", "items",
     "prefixItems", "minItems", "maxItems", "minimum", "maximum",
@@ -25,11 +25,12 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
 
 
 Schema: TypeAlias = Mapping[str, Any]
-Keys: TypeAlias = tuple["str | int", ...]  # of objects and arrays, from the outside in
+# keys of objects and indices of arrays, from the outside in
+Keys: TypeAlias = tuple["str | int", ...]
 
 
 class Fault(NamedTuple):
-    """Where data is not as its schema says, and how."""
+    """The place where data contradicts its schema, and how."""
 
     path: Keys
     reason: str
@@ -40,7 +41,7 @@ class Fault(NamedTuple):
 
 
 def fault(data: Any, schema: Mapping[str, Any]) -> Fault | None:
-    """The first place where data contradicts a schema; None where it is valid.
+    """The first place where data contradicts a schema; None if it is valid.
 
     >>> from vitcost import report
     >>> from vitcost.schemas import schema
@@ -74,12 +75,12 @@ def _faults(data: Any, schema: Schema, defs: Schema, path: Keys) -> Iterator[Fau
 
 
 def _is(data: Any, kind: str) -> bool:
-    """Whether data is of a type; true and false are no numbers."""
+    """Whether data is of a type; true and false are not numbers."""
     return isinstance(data, _TYPES[kind]) and (kind == "boolean" or not isinstance(data, bool))
 
 
 def _of_any(data: Any, schemas: Sequence[Schema], defs: Schema, path: Keys) -> Iterator[Fault]:
-    """The deepest fault, of data that no schema of a union accepts."""
+    """The deepest contradiction, if no schema of a union accepts the data."""
     first_faults = [next(_faults(data, each, defs, path), None) for each in schemas]
     faults = [each for each in first_faults if each is not None]
     if len(faults) == len(schemas):
