@@ -77,8 +77,7 @@ _ROWS = (
     Kind("rms norm", (1,), 1, "float", "keep", "xr", "each", "", "lays out", "norm", "kernel"),
     Kind("group norm", (1,), 1, "float", "keep", "xg", "each", "", "in order", "memory", "kernel"),
     Kind("batch norm", (1,), 1, "keep", "keep", "xc", "each", "", "in order", "memory", "kernel"),
-    # in eval, a batch norm is one multiplication and sum; in training, it also standardizes a
-    # weight
+    # a batch norm in eval, one product and one sum; and a batch norm that standardizes a weight
     Kind("affine", (1,), 1, "keep", "keep", "", "", "", "in order", "memory", "kernel"),
     Kind("standardize", (0,), 1, "keep", "keep", "c", "each", "", "in order", "memory", "kernel"),
     # aten/src/ATen/native/SoftMax.cpp: half_to_float, for fp16 alone

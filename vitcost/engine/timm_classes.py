@@ -19,7 +19,7 @@ class Made(Record):
     # whether norms before and after the pool are independent, or one norm is moved
     two_norms: bool = False
     # layer scale: whether it is a module or a parameter of the block; whether an initial value of 0
-    # means no scale
+    # is a scale too, or means none
     scale_module: bool = False
     scale_zero: bool = False
     # embedding: whether it is copied if the model has neither tokens nor positions; whether tokens

@@ -263,7 +263,7 @@ class Module:
         self.also += tensors
 
     def registers(self, *names: str) -> None:
-        """Names children that the module registers after all others, in this order."""
+        """Names children that the module registers after all others of their kind, in order."""
         self.registered = names
 
     def end(self, output: Tensor, run: Run | None = None) -> Node:
