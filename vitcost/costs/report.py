@@ -184,6 +184,9 @@ def _by_precision(asked_run: Workload) -> tuple[InferenceRow, ...]:
     plain = replace(
         asked_run.scenario, mode="infer", recipe="torch", policy="none", grad_scaler=False
     )
+    if asked_run.at_once:
+        # ranks divide no weights in inference, so the sizes of their shards are not computed
+        plain = replace(plain, zero=0)
     choices = [(p, a) for p in ("fp32", "amp-bf16", "bf16") for a in ("eager", "sdpa")]
     rows: dict[tuple[str, tuple[str, ...]], InferenceRow] = {}
 
