@@ -5,6 +5,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import vitcost
+from vitcost.config.activations import ACTIVATIONS
 from vitcost.config.fields import Field
 from vitcost.config.idle import FIELDS, SCENARIO, Asked
 from vitcost.config.scenario import OPTIMIZERS, PRECISIONS, Scenario
@@ -436,8 +437,8 @@ FIELD_SHOWN: Mapping[str, Callable[[UnchangedField], bool]] = {
         {found.before.mlp_layer, found.value} == {"SwiGLUPacked", "GluMlp"}
         and found.before.act_layer == "silu"
     ),
-    "both activations are of gelu, gelu_tanh and silu": lambda found: (
-        {found.before.act_layer, found.value} <= {"gelu", "gelu_tanh", "silu"}
+    "both activations are one op that saves its input, such as gelu and silu": lambda found: (
+        ACTIVATIONS[found.before.act_layer].saves == ACTIVATIONS[found.value].saves == "x"
     ),
     "attn and rope are exchanged, and rope_type is none": lambda found: (
         {found.before.attn_layer, found.value} == {"attn", "rope"}

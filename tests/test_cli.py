@@ -27,6 +27,8 @@ from vitcost.cli.topics import TOPICS
 from vitcost.config.fields import Pair
 from vitcost.config.scenario import CHOICES, HELP, PRECISIONS, Scenario
 from vitcost.config.vit_config import FIELDS
+from vitcost.costs.quantities import EXPLAINED
+from vitcost.render import FORMATS
 from vitcost.zoo import digests, names
 
 HUGE = "vit_huge_patch14_224"
@@ -44,12 +46,7 @@ def vitcost_process(*args: str, before: str = "", **env: str) -> subprocess.Comp
 
 # --- bad input: the message, exit code 2, nothing on stdout, no traceback
 
-QUANTITIES = (
-    "params, torchsummary_params, tokens, macs, flops, flops_executed, backward_flops, "
-    "train_flops, train_flops_executed, pointwise, attention_flops, mlp_flops, bytes_moved, "
-    "inference_memory, activations, weights, gradients, optimizer_states, saved_activations, "
-    "train_memory, rule_of_thumb_inference, rule_of_thumb_training, complexity"
-)
+QUANTITIES = ", ".join(EXPLAINED)
 BAD = [
     (
         ["report", "vit_hug_patch14_224"],
@@ -99,7 +96,7 @@ BAD = [
     ),
     (
         ["report", BASE, "--format", "yml"],
-        "unknown format 'yml'; allowed: table, json, csv, markdown",
+        f"unknown format 'yml'; allowed: {', '.join(FORMATS)}",
     ),
     (["report", BASE, "--json", "--format", "csv"], "--json contradicts --format csv"),
     (["report"], "no MODEL given; `vitcost models` lists them"),

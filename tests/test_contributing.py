@@ -121,3 +121,25 @@ def test_doctests_run_by_module_as_it_says() -> None:
         text=True,
     )
     assert re.search(r"\d+ passed", done.stdout), done.stdout + done.stderr
+
+
+def test_the_layouts_are_written_as_it_says() -> None:
+    write, _, look = COMMANDS["golden"].strip().partition(" && ")
+    setting, python, *rest = shlex.split(write)
+    assert (setting, python, look) == (
+        "UPDATE_GOLDEN=1", ".venv/bin/python", "git diff tests/golden"
+    )  # fmt: skip
+    assert setting.partition("=")[0] in (ROOT / rest[2]).read_text(encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, *rest, "--collect-only", "-p", "no:cacheprovider"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert "test_layout_of_a_question[fit-80]" in done.stdout, done.stdout + done.stderr
+
+
+def test_timm_imports_beside_a_torch_for_the_cpu_as_it_says() -> None:
+    assert "`PYTHONPATH=tests/start`" in TEXT
+    env = {"PYTHONPATH": "tests/start", "PATH": ""}
+    subprocess.run([sys.executable, "-c", "import timm"], cwd=ROOT, env=env, check=True)

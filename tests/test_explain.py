@@ -393,6 +393,13 @@ def test_json(quantity: str) -> None:
         assert data["value"] == found.value
 
 
+def test_a_sum_without_terms_is_zero() -> None:
+    found = explain("vit_tiny_patch16_224", "optimizer_states", optimizer="sgd", latex=True)
+    assert (found.formula, found.substituted, found.value) == ("0", "0", 0)
+    assert found.latex is not None
+    assert found.page().tables == ()
+
+
 def test_an_axis_without_a_letter_is_spelled_by_its_name() -> None:
     assert text(symbol("zeta") * 2 * symbol("h")) == "2*h*zeta"
     assert text(tidy(symbol("zeta") + symbol("h"), {"h": 1, "zeta": 3})) == "h + zeta"

@@ -16,7 +16,7 @@ from vitcost.hardware.specs import (
     own_card,
     sources,
 )
-from vitcost.hardware.typical import REACHED
+from vitcost.hardware.typical import REACHED, is_geforce
 
 DATA = Path(__file__).parent / "data"
 PEAKS = ("fp32", "tf32", "fp16", "bf16", "fp8", "int8")
@@ -160,9 +160,8 @@ def test_half_precision_accumulates_in_fp32(claim: dict[str, str]) -> None:
 def test_geforce_runs_half_precision_at_twice_fp32(name: str) -> None:
     fp32, bf16 = CARDS[name].peaks.fp32, CARDS[name].peaks.bf16
     if fp32 is not None and bf16 is not None:
-        # the A6000 and the PRO cards are no GeForces: their tensor cores are not halved
-        whole = name.startswith(("rtx-a", "rtx-pro"))
-        assert bf16 / fp32 == pytest.approx(4 if whole else 2, rel=0.01)
+        # the tensor cores of a workstation's card are not halved
+        assert bf16 / fp32 == pytest.approx(2 if is_geforce(CARDS[name]) else 4, rel=0.01)
 
 
 def test_a_card_of_80_gb_has_80_gib() -> None:

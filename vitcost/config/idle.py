@@ -258,7 +258,7 @@ FIELDS: tuple[Idle, ...] = (
     Idle(
         ("act_layer",),
         _MODELS,
-        "both activations are of gelu, gelu_tanh and silu",
+        "both activations are one op that saves its input, such as gelu and silu",
         "each reads and writes a tensor once, and keeps what it read",
     ),
     Idle(

@@ -195,7 +195,8 @@ def _joined(terms: Found, spell: Callable[[Found, Expr], str]) -> str:
     if _compares(terms):
         return "; ".join(f"{name}: {spell(terms, expr)}" for name, expr in terms.terms.items())
     shown = terms.terms.values() if terms.whole is None else [terms.whole]
-    return " + ".join(spell(terms, expr) for expr in shown)
+    # a sum without terms: SGD keeps no states
+    return " + ".join(spell(terms, expr) for expr in shown) or "0"
 
 
 def _formula(terms: Found, expr: Expr) -> str:

@@ -232,13 +232,14 @@ def _mode(setup: Setup) -> tuple[bool, bool]:
 
 
 def is_geforce(row: Card) -> bool:
-    """Whether a card is a GeForce, or is described as one.
+    """Whether a card is a GeForce, or is described as one: the table names these alone without a
+    hyphen, ``rtx4090`` but ``rtx-a6000``.
 
     >>> from vitcost.hardware.specs import card
     >>> is_geforce(card("rtx4090")), is_geforce(card("h100-sxm"))
     (True, False)
     """
-    return row.kin.startswith(("rtx3", "rtx4", "rtx5"))
+    return row.kin.startswith("rtx") and "-" not in row.kin
 
 
 def _slower(row: Card) -> float:

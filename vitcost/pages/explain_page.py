@@ -47,7 +47,7 @@ def _page(explained: Explanation) -> Page:
     return Page(
         title,
         (explained.unit,),
-        (terms, letters),
+        tuple(table for table in (terms, letters) if table.rows),
         notes,
         answer=(answer,),
         formulas=formulas,
