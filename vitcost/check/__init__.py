@@ -1,6 +1,7 @@
-"""``check``: the formulas against the real torch model, and every difference with its reason.
+"""``check``: compares the formulas with the real torch model, and gives every difference with its
+reason.
 
-The only package that knows torch, and it loads it when a check runs, not before.
+torch is imported only when a check runs.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,11 +19,11 @@ from vitcost.zoo import Model, Resolved, resolve
 __all__ = ["CheckResult", "Difference", "ModelCheck", "check", "check_all"]
 
 _COUNTERS = ("torch", "fvcore")
-# number of done steps, number of all steps, name of the next step
+# called with the number of finished steps, the number of all steps, and the name of the next step
 Progress: TypeAlias = Callable[[int, int, str], None]
 
 
-# fields of a scenario that a step on the CPU supports
+# fields of a scenario that a step on the CPU can have
 _SCENARIO = (
     "precision", "attention", "optimizer", "checkpointing", "freeze", "lora", "lora_layers",
 )  # fmt: skip
@@ -38,17 +39,17 @@ def check(
 ) -> CheckResult:
     """Compares parameters, FLOPs, shapes and saved bytes with what torch and fvcore count.
 
-    Nothing is allocated: the models are built on the meta device. A name of timm's is compared with
-    timm's own model where timm is installed, a model of timm's that the user's code builds with
-    itself, anything else with our reference implementation, which a config always is. ``overrides``
-    are fields of the config. Raises ``MissingExtra`` without torch, ``NotCovered`` for a model that
-    neither has.
+    Nothing is allocated: the models are built on the meta device. A timm name is compared with
+    timm's own model if timm is installed; a timm model that the user's code builds with that model;
+    everything else, and every config, with our reference implementation. ``overrides`` are fields
+    of the config. Raises ``MissingExtra`` without torch, ``NotCovered`` for a model that neither
+    timm nor the reference has.
 
     With ``memory`` it compares the memory of a training step instead, for ``precision``,
     ``attention`` (sdpa or eager), ``optimizer``, ``checkpointing``, ``freeze``, ``lora`` and
-    ``lora_layers`` as ``report`` has them: the saved bytes and the peak, on fake tensors; and where
-    the peak is predicted to be up to 2 GiB that of a step that really runs on the CPU, and where
-    there is a CUDA card, on the card.
+    ``lora_layers`` as in ``report``: the saved bytes and the peak, on fake tensors. If the
+    predicted peak is at most 2 GiB, also the peak of a step that really runs on the CPU, and on a
+    CUDA card if there is one.
 
     >>> check(["vit_tiny_patch16_224"], depth=1).ok
     True
@@ -79,7 +80,7 @@ def check(
             progress(done, total, label)
         done += 1
 
-    # a config has a name too, which does not prove that it is that model
+    # a config also has a name, but that does not prove that it is the model of that name
     asked = [model if isinstance(model, str) else "" for model in models]
     cases: list[Any] = [
         m.config if is_traced else case_of(name, _vision(m), batch, overrides)
@@ -95,21 +96,21 @@ def check(
 
 
 def _costs() -> tuple[Callable[..., ModelCheck], int]:
-    """The function that compares one model, and its number of steps."""
+    """The function that compares the costs of one model, and its number of steps."""
     from vitcost.check.against_torch import STEPS, compare
 
     return compare, len(STEPS)
 
 
 def _memory(flags: Mapping[str, Any]) -> tuple[Callable[..., ModelCheck], int]:
-    """The same of memory."""
+    """The function that compares the memory of one model, and its number of steps."""
     from vitcost.check.step_memory import MEMORY_STEPS, compare_memory, scenario_of
 
     return partial(compare_memory, scenario=scenario_of(flags)), len(MEMORY_STEPS)
 
 
 def _traced(flags: Mapping[str, Any], memory: bool) -> tuple[Callable[..., ModelCheck], int]:
-    """The same of a model that is traced."""
+    """The function that compares a traced model, and its number of steps."""
     from vitcost.check.own import COST_STEPS, MEMORY_STEPS, compare_own
     from vitcost.check.step_memory import scenario_of
 
@@ -122,8 +123,8 @@ def check_all(
 ) -> CheckResult:
     """Parameters, forward FLOPs and shapes of all of timm's names, or of some, against timm.
 
-    In as many processes as there are cores: on a machine where processes are spawned, a script
-    calls it under ``if __name__ == "__main__"``. Raises ``NotCovered`` without timm.
+    It runs in as many processes as there are cores; a script must call it under ``if __name__ ==
+    "__main__"`` on machines that spawn processes. Raises ``NotCovered`` without timm.
     """
     batch = integer("batch", batch, 1)
     _require_counters()

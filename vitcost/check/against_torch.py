@@ -1,7 +1,7 @@
 """One model against its torch module, quantity by quantity and module path by module path.
 
-Every comparison is exact. A counter's known habit is an amount that is computed from the formulas;
-it explains a difference of exactly that amount and no other.
+Every comparison is exact. If a counter is known to count differently, the amount is computed from
+the formulas, and explains a difference of exactly that amount.
 """
 
 from collections import Counter
@@ -30,12 +30,12 @@ __all__ = [
     "steps_of", "told",
 ]  # fmt: skip
 
-# the real model of a config, in eval mode, with eager or with torch's fused attention
+# builds the real model of a config, in eval mode, with eager or with torch's fused attention
 Provider: TypeAlias = Callable[[ViTConfig, bool], nn.Module]
 
 REFERENCE = "reference"
-# the reference shares these with the formulas by construction, and a model by another author need
-# not: modules that do nothing, and pointwise work that a definition leaves out or counters miss
+# modules that do nothing, and pointwise work that a definition leaves out or a counter misses: the
+# reference and the formulas agree on these by construction, but another author's model need not
 _REFERENCE_ALONE = {
     "calls", "calls_training", "calls_fused",
     "number_of_calls", "number_of_calls_training", "number_of_calls_fused",
@@ -50,13 +50,13 @@ GROUPS = "torch counts the gradient of a grouped convolution's weight as if it h
 _NO_RULE = "fvcore has no rule for scaled_dot_product_attention"
 _PER_NORM = "fvcore counts 5 for every element of a LayerNorm, and has no rule for "
 
-# pointwise operators that fvcore lists as unsupported; anything else that it lists is a finding
+# pointwise operators that fvcore reports as unsupported; any other in its report is a difference
 _POINTWISE = {"add", "div", "gelu", "mul", "softmax", "tanh"}
 
 
 class Case(NamedTuple):
-    """The comparison of a step; ``against``: whose model the provider builds, and ``left_out``:
-    whose it should have built, and why not."""
+    """A model and the source of its real model (``against``); ``left_out`` says which source was
+    not available, and why."""
 
     config: ViTConfig
     batch: int
@@ -69,7 +69,7 @@ class Case(NamedTuple):
         return (self.batch, self.config.in_chans, *self.config.image)
 
     def model(self, fused: bool = False, training: bool = False) -> nn.Module:
-        """The real model on meta: shapes without memory."""
+        """The real model on the meta device: it has shapes but no memory."""
         with torch.device("meta"):
             return self.provider(self.config, fused).train(training)
 
@@ -83,7 +83,7 @@ _One = TypeVar("_One")
 
 
 class Compared(NamedTuple):
-    """One number of the formulas beside the counter's."""
+    """A number of the formulas beside the counter's."""
 
     path: str
     quantity: str
@@ -93,7 +93,7 @@ class Compared(NamedTuple):
 
 
 class Step(NamedTuple):
-    """A part of a comparison; ``quick`` ones count without running, in about a second."""
+    """A part of a comparison; ``quick`` parts run nothing, and take about a second."""
 
     run: Callable[[Case], Iterator[Compared]]
     quick: bool = False
@@ -107,7 +107,7 @@ def steps_of(quick: bool) -> list[str]:
 def compare(
     name: str, case: Case, on_step: Callable[[str], None], quick: bool = False
 ) -> ModelCheck:
-    """Runs every step of ``STEPS``, or the quick ones alone, and returns the differences."""
+    """Runs every step of ``STEPS``, or only the quick ones, and returns the differences."""
     start = perf_counter()
     counts: Counter[str] = Counter()
     differences = []
@@ -125,12 +125,12 @@ def compare(
 
 
 def told(label: str, run: Callable[[], Iterator[_One]]) -> Iterator[_One | Compared]:
-    """The comparison of a step; a model whose run raises an error is a difference too."""
+    """The comparison of a step; if the model raises an error, that is a difference too."""
     try:
         yield from run()
     except VitcostError:
         raise
-    except Exception as error:  # a forward from outside the project may raise any error
+    except Exception as error:  # a forward from outside of the project may raise any error
         reason = str(error).strip().partition("\n")[0]
         yield Compared("", label, "runs", f"{type(error).__name__}: {reason}")
 
@@ -140,8 +140,8 @@ def _parameters(case: Case) -> Iterator[Compared]:
     model = case.model()
     actual = {path: sum(p.numel() for p in m.parameters()) for path, m in model.named_modules()}
     formula = _each(case.expected(), "params")
-    # a parameter outside of layers stands for itself; where the formulas lack one, its module's sum
-    # differs
+    # a parameter outside of layers is compared by itself; if the formulas lack one, the sum of its
+    # module differs
     counted = {path: p.numel() for path, p in model.named_parameters() if path in formula}
     actual.update(counted)
     yield from _by_path("params", formula, actual)
@@ -150,7 +150,7 @@ def _parameters(case: Case) -> Iterator[Compared]:
 
 
 def _eager_eval(case: Case) -> Iterator[Compared]:
-    # a forward pass alone: autograd need not follow it
+    # only a forward pass is counted, so autograd need not follow it
     counted = by_torch(case.model().requires_grad_(False), case.shape)
     formula = case.expected()
     yield from _calls("calls", formula, counted.calls)
@@ -160,8 +160,8 @@ def _eager_eval(case: Case) -> Iterator[Compared]:
 
 
 def _pointwise(c: ViTConfig, formula: tuple[Expected, ...], counted: Counted) -> Iterator[Compared]:
-    """Elements that pointwise ops write. Attention scales its scores by definition, also in a model
-    that scales its queries."""
+    """Elements that pointwise ops write. By definition an attention scales its scores, even if a
+    model scales its queries."""
     moved: Counter[str] = Counter()
     for attention in formula:
         if attention.type == "Attention" and c.scale_query:
@@ -191,7 +191,7 @@ def _eager_training(case: Case) -> Iterator[Compared]:
 
 
 def _grouped(model: nn.Module, formula: tuple[Expected, ...]) -> Counter[str]:
-    """Backward FLOPs that torch's counter counts in excess, by module."""
+    """Backward FLOPs that torch's counter counts too many for grouped convolutions, by module."""
     flops = _each(formula, "flops")
     extra: Counter[str] = Counter()
     for path, module in model.named_modules():
@@ -202,7 +202,7 @@ def _grouped(model: nn.Module, formula: tuple[Expected, ...]) -> Counter[str]:
 
 
 def _fused(case: Case) -> Iterator[Compared]:
-    """The fused kernel has the same forward FLOPs, and one product more in its backward."""
+    """The fused kernel has the same forward FLOPs, and one more product in its backward."""
     model = case.model(fused=True, training=True)
     counted = by_torch(model, case.shape, flash=True)
     formula = case.expected(training=True, kernel="flash")
@@ -212,14 +212,14 @@ def _fused(case: Case) -> Iterator[Compared]:
     yield from _by_path("flops_fused", _each(formula, "flops"), counted.forward, called)
     yield from _by_path("executed_backward_flops", executed, counted.backward, called, habit)
     whole = formula[-1].cost
-    # the forward has two products of equal size, of which the backward computes one again
+    # of the forward's two products, which have equal size, the backward computes one again
     again = _attention_flops(formula) // 2 + habit[""]
     why = f"{_FLASH}; {GROUPS}" if habit else _FLASH
     yield _explained("backward_flops_fused", whole.backward_flops, counted.backward[""], again, why)
 
 
 def _fvcore_eager(case: Case) -> Iterator[Compared]:
-    """fvcore counts one for a multiply-add. It runs the model, so that one image is enough."""
+    """fvcore counts a multiply-add as one. It runs the model, so one image is enough."""
     one = case._replace(batch=1)
     counts = by_fvcore(one.model(), one.shape)
     formula = one.expected()
@@ -251,7 +251,7 @@ def _saved_eager(case: Case) -> Iterator[Compared]:
 def _saved_fused(case: Case) -> Iterator[Compared]:
     c = case.config
     if c.attn_drop_rate or c.use_rel_pos_bias or c.use_shared_rel_pos_bias:
-        # the CPU's fused kernel has neither dropout nor a bias that trains: torch falls back to
+        # the CPU's fused kernel supports neither dropout nor a bias that trains: torch then runs
         # eager products
         return
     for precision in ("fp32", "amp"):
@@ -273,7 +273,7 @@ def _saved(case: Case, kernel: str, precision: str) -> Iterator[Compared]:
 
 
 def _summary(case: Case, calls: tuple[Call, ...]) -> Iterator[Compared]:
-    """The table of torchsummary against the records of its hooks on the real module."""
+    """The table of torchsummary, compared with the records of its hooks on the real module."""
     if not covers(case.config):
         return
     model = case.model()
@@ -312,10 +312,11 @@ def _by_path(
     called: Container[str] | None = None,
     habit: Mapping[str, int] = MappingProxyType({}),
 ) -> Iterator[Compared]:
-    """A module that one side does not have counts 0 there; ``habit`` is what a counter has more of.
+    """Compares numbers by path. A module that one side lacks counts 0 there; ``habit`` is the
+    amount that a counter is known to count too much.
 
-    Work is by the modules that are ``called``: where a model reads a layer's weight and does not
-    call the layer, or walks through a list of blocks, the work is of the module around it.
+    Work is compared only for modules that are ``called``: if a model reads the weight of a layer
+    without calling it, or loops over a list of blocks, the work belongs to the module around it.
     """
     for path in dict.fromkeys((*formula, *actual)):
         if called is None or path in called:
@@ -337,7 +338,8 @@ def called(case: Case) -> set[str]:
 def _calls(
     quantity: str, formula: Iterable[Expected], calls: tuple[Call, ...]
 ) -> Iterator[Compared]:
-    """The order and the types of all module calls, and the output shapes of those in both."""
+    """Compares order and types of all module calls, and the output shapes of calls that both sides
+    have."""
     declared = [e for e in formula if e.type != "Parameter"]
     yield Compared("", f"number_of_{quantity}", len(declared), len(calls))
     for want, call in zip(declared, calls, strict=False):
@@ -358,7 +360,7 @@ def _explained(quantity: str, want: int, actual: int, amount: int, why: str) -> 
 
 
 def _ancestry(path: str) -> Iterator[str]:
-    """A module and every module that it is part of."""
+    """A module and every module that contains it."""
     while path:
         yield path
         path = path.rpartition(".")[0]
@@ -366,7 +368,8 @@ def _ancestry(path: str) -> Iterator[str]:
 
 
 def _attention_flops(formula: tuple[Expected, ...]) -> int:
-    """The products of all attentions: the cost of a module that is in no child of it."""
+    """FLOPs of the products of all attentions: the cost of a module that belongs to none of its
+    children."""
     flops = _each(formula, "flops")
     in_children: Counter[str] = Counter()
     for path, n in flops.items():

@@ -1,4 +1,4 @@
-"""Real models that run parts of themselves again in the backward pass: torch's checkpoint."""
+"""Checkpoints real models by torch's checkpoint, so that parts run again in the backward pass."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -18,8 +18,8 @@ def checkpointed(model: nn.Module, how: str) -> nn.Module:
     """The same model, checkpointed as a scenario says: none, selective, block, every:K, or the
     first or last of its blocks.
 
-    Raises ``NotCovered`` for a model that gives each block another position, where several share a
-    region, and for selective checkpointing of any attention but the reference's.
+    Raises ``NotCovered`` if several blocks share a region in a model that passes each block its own
+    position; and for selective checkpointing of any attention but the reference's.
     """
     blocks: Any = model.blocks
     word, _, number = how.partition(":")
@@ -35,7 +35,7 @@ def checkpointed(model: nn.Module, how: str) -> nn.Module:
         every = int(number)
         starts = range(0, len(blocks), every)
         groups = {f"group_{i}": _Group(blocks[i : i + every]) for i in starts}
-        # a model whose forward loops over its blocks loops over these groups
+        # the model's forward then loops over these groups, as it looped over its blocks
         model.blocks = nn.Sequential(OrderedDict(groups))
     elif word in ("block", "every", "first", "last"):
         count = int(number) if word in ("first", "last") else len(blocks)
@@ -45,8 +45,8 @@ def checkpointed(model: nn.Module, how: str) -> nn.Module:
 
 
 def _again(forward: Callable[..., Any], x: Tensor, **outer: Any) -> Any:
-    """Calls a checkpointed forward. The inputs of every block are passed by position: autograd
-    holds keyword arguments just as well, and its hooks do not see them."""
+    """Calls a checkpointed forward. Inputs are passed by position: autograd would keep keyword
+    arguments just as well, but its hooks do not see them."""
 
     def run(x: Tensor, *given: Any) -> Any:
         return forward(x, **dict(zip(outer, given, strict=True)))
@@ -55,7 +55,7 @@ def _again(forward: Callable[..., Any], x: Tensor, **outer: Any) -> Any:
 
 
 class _Core(nn.Module):
-    """The reference's attention with a checkpoint around the ops between q, k, v and its output."""
+    """The reference's attention with a checkpoint around the ops from q, k and v to its output."""
 
     def __init__(self, attention: reference.Attention) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class _Core(nn.Module):
 
 
 class _Group(nn.Module):
-    """Blocks that share a checkpointed region."""
+    """Blocks that share one checkpointed region."""
 
     def __init__(self, blocks: Iterable[nn.Module]) -> None:
         super().__init__()

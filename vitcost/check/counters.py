@@ -1,4 +1,4 @@
-"""The witnesses: the counts of torch and fvcore on a real module, none of its tensors allocated."""
+"""The witnesses: counts of torch and fvcore on a real module, without allocating its tensors."""
 
 import warnings
 import weakref
@@ -25,32 +25,33 @@ __all__ = [
 Shape = Sequence[int]
 
 
-# operators of pointwise work, one for each element written; an add counts where it adds a residual,
-# in a block
+# pointwise operators, counted once for each element written; an add counts only if it is a residual
+# add in a block
 _NAMES = (
     "native_layer_norm", "native_group_norm", "_native_batch_norm_legit",
     "_native_batch_norm_legit_no_training", "_softmax", "gelu", "relu", "relu_", "tanh", "mul",
     "add", "add_",
 )  # fmt: skip
 _POINTWISE = tuple(getattr(torch.ops.aten, name) for name in _NAMES)
-# the modules whose own additions are of a residual
+# modules whose own additions are residual adds
 _RESIDUAL = ("Block", "Bottleneck")
 
 
 class Counted(NamedTuple):
-    """``FlopCounterMode`` by module path, and the module calls in the order they return."""
+    """The counts of ``FlopCounterMode`` by module path, and the module calls in the order in which
+    they return."""
 
     forward: Mapping[str, int]
     backward: Mapping[str, int]
-    pointwise: Mapping[str, int]  # of the forward pass
+    pointwise: Mapping[str, int]  # pointwise work of the forward pass
     calls: tuple[Call, ...]
 
 
 def by_torch(model: nn.Module, shape: Shape, flash: bool = False) -> Counted:
-    """FLOPs of a model that lies on meta; of the backward pass too where it is in training mode.
+    """FLOPs of a model on the meta device; in training mode also those of the backward pass.
 
-    On meta torch takes its fused attention apart into products; ``flash`` counts the flash kernel
-    itself, forward and backward.
+    On meta, torch runs its fused attention as separate products; with ``flash`` the flash kernel
+    itself is counted, forward and backward.
     """
     scopes = Scopes(model)
     with ExitStack() as stack:
@@ -68,8 +69,8 @@ def by_torch(model: nn.Module, shape: Shape, flash: bool = False) -> Counted:
 
 @contextmanager
 def counting(scopes: Scopes, beyond: list[int] | None = None) -> Iterator[FlopCounterMode]:
-    """torch's counter, which also counts elements written by pointwise operators. ``beyond`` gets
-    the FLOPs that it counts in excess for the weight gradient of a grouped convolution."""
+    """torch's counter, extended to count elements that pointwise operators write. ``beyond``
+    collects the FLOPs that it counts too many for the weight gradients of grouped convolutions."""
 
     def written(*args: Any, out_shape: Any = None, **kwargs: Any) -> int:
         return prod(out_shape if isinstance(out_shape, torch.Size) else out_shape[0])
@@ -107,7 +108,7 @@ def by_path(counter: FlopCounterMode, pointwise: bool = False) -> dict[str, int]
 
 
 class _Flash(TorchFunctionMode):
-    """Calls the flash kernel where a model asks for scaled dot product attention."""
+    """Calls the flash kernel when a model calls scaled_dot_product_attention."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -122,14 +123,14 @@ class _Flash(TorchFunctionMode):
 def by_fvcore(model: nn.Module, shape: Shape) -> dict[str, Counter[str]]:
     """fvcore's counts by module path and operator; operators that it has no rule for count 0.
 
-    fvcore traces a real run, so the parameters become real, but each is one zero, expanded.
+    fvcore traces a real run, so the parameters must be real: each is a single zero, expanded.
     """
     with warnings.catch_warnings():
-        # importing fvcore compiles with torch.jit.script, which torch deprecates
+        # importing fvcore runs torch.jit.script, which torch deprecates
         warnings.simplefilter("ignore", DeprecationWarning)
         from fvcore.nn import FlopCountAnalysis
     fill(model, lambda p: torch.zeros((), dtype=p.dtype).expand(p.shape))
-    # without gradients autograd keeps no tensor of the run
+    # without gradients autograd saves no tensor of the run
     model.requires_grad_(False)
     image = torch.zeros(1).expand(*shape)
     analysis = FlopCountAnalysis(model, (image,))
@@ -142,7 +143,8 @@ def by_fvcore(model: nn.Module, shape: Shape) -> dict[str, Counter[str]]:
 
 
 class Kept(NamedTuple):
-    """Bytes that autograd keeps by module path, and the forward FLOPs that torch saw on the CPU."""
+    """Bytes that autograd saves, by module path, and the forward FLOPs that torch counted on the
+    CPU."""
 
     saved_bytes: Mapping[str, int]
     forward: Mapping[str, int]
@@ -155,14 +157,14 @@ def kept(
     loss: Callable[[Any, Tensor], Tensor] | None = None,
     vectors: int | None = None,
 ) -> Kept:
-    """The storages that a forward pass on a CPU saves for backward, each once, with its first
-    keeper.
+    """The storages that a forward pass on a CPU saves for backward, each once, with the module that
+    first saved it.
 
-    Autograd's own references are counted: a tensor that it packs and lets go before the end, as a
-    checkpointed region does with its inputs where nothing in it trains, is not kept. Parameters and
+    Autograd's own references are counted. A tensor that autograd packs but frees before the end is
+    not counted, such as the inputs of a checkpointed region in which nothing trains. Parameters and
     the caller's images and targets are not counted. The tensors are fakes: shapes and storages are
-    the CPU's, memory is not touched. ``loss``: the function behind the model, with targets for so
-    many ``vectors``, by default one an image.
+    the CPU's, memory is not touched. ``loss`` is applied to the model's output, with targets for
+    ``vectors`` score vectors, by default one for each image.
     """
     scopes = Scopes(model)
     packed: list[tuple[weakref.ref[Packed], tuple[str, ...]]] = []
@@ -193,8 +195,8 @@ def kept(
 
 
 class Packed:
-    """The object that autograd keeps in place of a tensor, with the tensor or its storage; it goes
-    when autograd lets it go."""
+    """The object that autograd keeps in place of a tensor; it holds the tensor or its storage, and
+    is freed when autograd frees it."""
 
     __slots__ = ("__weakref__", "kept")
 
@@ -209,7 +211,7 @@ def _never_unpacked(handle: Packed) -> Tensor:
 def _by_path(
     packed: Iterable[tuple[weakref.ref[Packed], tuple[str, ...]]], known: Collection[int]
 ) -> dict[str, int]:
-    """The bytes of the storages that are still kept, by the modules that ran when each was first
+    """The bytes of storages that are still kept, by the module that ran when each was first
     packed."""
     saved: dict[str, int] = defaultdict(int)
     storages = set(known)
@@ -224,8 +226,9 @@ def _by_path(
 
 
 class _CpuStatistics(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """torch's shape kernel gives a LayerNorm's statistics the type of its input. So does the CPU,
-    but not where autocast brings a half-precision input: there they have the weight's type."""
+    """Corrects the statistics of a LayerNorm. torch's shape kernel gives them the type of its
+    input, as the CPU does; but if autocast brings an input in half precision, the CPU gives them
+    the type of the weight."""
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -238,7 +241,7 @@ class _CpuStatistics(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return y, *(t.to(args[at].dtype) for t in statistics)
 
 
-# which argument of a norm is its weight
+# the index of the weight among a norm's arguments
 _WEIGHTS = {
     torch.ops.aten.native_layer_norm.default: 2,
     torch.ops.aten.native_group_norm.default: 1,
@@ -252,7 +255,7 @@ def _total(output: Any) -> Tensor:
 
 
 def fill(model: nn.Module, make: Callable[[Tensor], Tensor]) -> None:
-    """Puts other tensors in place of a model's parameters and buffers; shared tensors stay
+    """Replaces the parameters and buffers of a model by other tensors; shared tensors stay
     shared."""
     filled: dict[int, Any] = {}
     for module in model.modules():

@@ -13,10 +13,10 @@ Value: TypeAlias = "int | str | tuple[int, ...]"
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A quantity of one module (``""``: the whole model) that formula and torch see differently.
+    """A quantity of one module (``""``: the whole model) on which formula and torch differ.
 
     ``expected`` is the formula's, ``actual`` the counter's; ``explained_by`` names the counter's
-    habit where it accounts for the difference to the last digit, and is empty otherwise.
+    known deviation if that is exactly the difference, else it is empty.
     """
 
     path: str
@@ -37,11 +37,10 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class ModelCheck:
-    """One model against its torch module: the count of compared numbers by quantity, and the
-    differences. ``against`` is the author of the module: ``reference``, or ``timm`` with its
-    version. ``left_out`` lists parts that were not compared, with reasons; ``of`` is ``formula`` or
-    ``trace``.
-    """
+    """One model compared with its torch module: the count of compared numbers by quantity, and the
+    differences. ``against`` is the source of the module: ``reference``, or ``timm`` with its
+    version. ``left_out`` lists parts that were not compared, with reasons; ``of`` is the side that
+    is checked, ``formula`` or ``trace``."""
 
     model: str
     comparisons: Mapping[str, int]
@@ -71,7 +70,7 @@ class ModelCheck:
 
 @dataclass(frozen=True, slots=True)
 class CheckResult(Result):
-    """The verdict on all models, and the versions of the counters that gave it."""
+    """The verdict on all models, and the versions of the counters that were used."""
 
     models: tuple[ModelCheck, ...]
     versions: Mapping[str, str]

@@ -1,4 +1,4 @@
-"""Every architecture of timm's against timm itself, in as many processes as there are cores."""
+"""Compares every architecture of timm with timm itself, in as many processes as there are cores."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -18,11 +18,11 @@ __all__ = ["walk"]
 def walk(
     names: Sequence[str], batch: int, on_done: Callable[[int, str], None]
 ) -> tuple[ModelCheck, ...]:
-    """The quick steps of every name, in the order of the names."""
+    """Runs the quick steps for every name; the results are in the order of the names."""
     if not names:
         return ()
     checks = []
-    # a fork would inherit the locks of torch's threads
+    # a forked process would inherit the locks of torch's threads
     context = get_context("spawn")
     processes = min(os.cpu_count() or 1, len(names))
     with ProcessPoolExecutor(processes, context, initializer=_alone) as pool:
@@ -33,7 +33,7 @@ def walk(
 
 
 def _alone() -> None:
-    """One thread a process: the processes are as many as the cores."""
+    """Limits a process to one thread, since there are as many processes as cores."""
     import torch
 
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""The formulas' numbers of every single module call, in the order in which the calls return."""
+"""The formulas' numbers for every single module call, in the order in which the calls return."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -15,7 +15,7 @@ _PRECISIONS = {"fp32": "fp32", "amp": "amp-bf16", "half": "bf16"}
 
 
 class Expected(NamedTuple):
-    """One module call, or a parameter that sits on no layer (type ``Parameter``)."""
+    """One module call; or a parameter that sits on no layer (type ``Parameter``)."""
 
     path: str
     type: str
@@ -24,7 +24,7 @@ class Expected(NamedTuple):
 
 
 def folded(config: ViTConfig, batch: int, training: bool, kernel: str, precision: str) -> Row:
-    """The engine's rows for a run on a CPU, where the witnesses live."""
+    """The engine's rows for a run on a CPU, where the witnesses count."""
     how = Scenario(
         batch=batch,
         mode="train" if training else "infer",
@@ -42,7 +42,7 @@ def expected(
     kernel: str = "eager",
     precision: str = "fp32",
 ) -> tuple[Expected, ...]:
-    """Every call, one by one: a run of equal layers is written out.
+    """Every call, one by one; a run of equal layers is written out.
 
     >>> [call.path for call in expected(ViTConfig(depth=2), 1)][-3:]
     ['pre_logits', 'head', '']
@@ -51,7 +51,7 @@ def expected(
 
 
 def written_out(row: Row, path: str = "") -> Iterator[Expected]:
-    """The calls inside a row, then its own; ``path`` is where it lies."""
+    """The calls inside a row, then the call of the row itself; ``path`` is its module path."""
     for child in row.children:
         first, last = (p.rpartition(".")[2] for p in (child.path, child.last))
         names = [first] if first == last else [str(int(first) + i) for i in range(child.repeat)]

@@ -1,7 +1,8 @@
-"""A module's trace against the module: torch's counters, autograd's hooks, and a step that runs.
+"""Compares a module's trace with the module: by torch's counters, by autograd's hooks, and by a
+step that runs.
 
-The witnesses share nothing with the trace but its subject: the module, its inputs, its loss, and
-the changes that flags of a scenario make. The module is not changed.
+Trace and witnesses share only the module, its inputs, its loss, and the changes that flags of a
+scenario make. The module is left as it was.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -56,7 +57,7 @@ class _Own:
         return run
 
     def peak(self, platform: str) -> int:
-        """Bytes of tensors at the peak of a step, by the trace."""
+        """Bytes of tensors at the peak of a step, according to the trace."""
         run = self.run(platform=platform)
         return step_peak(states(run, 0), run).total_bytes
 
@@ -72,14 +73,14 @@ def compare_own(
     scenario: Scenario,
     memory: bool,
 ) -> ModelCheck:
-    """A trace's numbers of a module are compared with torch's counters and hooks, step by step."""
+    """Compares the numbers in a module's trace with torch's counters and hooks, step by step."""
     steps = MEMORY_STEPS if memory else COST_STEPS
     compared = stepwise(name, steps, _Own(model, scenario), on_step, against="the module itself")
     return replace(compared, of="trace")
 
 
 def _parameters(asked: _Own) -> Iterator[Compared]:
-    """Parameters of the model, and of every module that shares none with another."""
+    """Parameters of the model, and of every module that shares none with another module."""
     module = asked.traces.module
     cost = asked.run("infer").rows().cost
     every = list(module.parameters())
@@ -95,7 +96,7 @@ def _forward(asked: _Own) -> Iterator[Compared]:
 
 
 def _step(asked: _Own) -> Iterator[Compared]:
-    """FLOPs of a training step, with the recomputation of checkpoints."""
+    """FLOPs of a training step, including the recomputation of checkpoints."""
     run = asked.run()
     if run.no_step:
         yield Compared("", "step", run.no_step, _fails(asked))
@@ -117,8 +118,8 @@ def _by_module(run: Traced, counted: dict[str, int]) -> Iterator[Compared]:
 
 
 def _counted(asked: _Own, training: bool) -> tuple[dict[str, int], dict[str, int], int]:
-    """torch's FlopCounterMode on fake tensors: its counts after the forward and after the backward,
-    and its excess."""
+    """The counts of torch's FlopCounterMode on fake tensors: after the forward, after the backward,
+    and the FLOPs that it counts too many."""
     with ExitStack() as stack:
         stack.enter_context(no_fast_path())
         stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
@@ -138,7 +139,7 @@ def _counted(asked: _Own, training: bool) -> tuple[dict[str, int], dict[str, int
 
 
 def _fails(asked: _Own) -> str:
-    """torch refuses a step too where the trace has none."""
+    """Checks that torch also refuses a step if the trace has none."""
     with FakeTensorMode(allow_non_fake_inputs=True), asked.real("cpu") as real:
         try:
             real.loss().backward()  # type: ignore[no-untyped-call]
@@ -148,7 +149,8 @@ def _fails(asked: _Own) -> str:
 
 
 def _saved(asked: _Own) -> Iterator[Found]:
-    """Bytes saved after the loss, by autograd's own hooks, on real tensors or on fake ones."""
+    """Bytes saved when the loss is computed, by autograd's own hooks, on real or on fake
+    tensors."""
     run = asked.run()
     if run.no_step:
         raise NotCovered(run.no_step)
@@ -160,14 +162,15 @@ def _saved(asked: _Own) -> Iterator[Found]:
 
 
 def _started(asked: _Own, stack: ExitStack, device: str) -> Any:
-    """A step that runs, with an optimizer that has its states, until the stack is left."""
+    """A step that is ready to run, with an optimizer that has its states; it ends when the stack is
+    left."""
     real = stack.enter_context(asked.real(device))
     real.start(asked.scenario.optimizer)
     return real
 
 
 def _allocated(asked: _Own) -> Iterator[Found]:
-    """The peak by the CPU's allocator."""
+    """The peak as the CPU's allocator measures it."""
     with ExitStack() as stack:
 
         def step() -> tuple[Any, int]:
@@ -178,14 +181,16 @@ def _allocated(asked: _Own) -> Iterator[Found]:
 
 
 def _on_card(asked: _Own) -> Iterator[Found]:
-    """The peak by the allocator of a CUDA card: tensors, and the workspace of its kernels."""
+    """The peak as the allocator of a CUDA card measures it: tensors, and the workspace of its
+    kernels."""
     predicted = asked.peak("cuda")
     with ExitStack() as stack:
         actual = peak_on_card(predicted, lambda: _started(asked, stack, "cuda"))
     if isinstance(actual, LeftOut):
         yield actual
         return
-    # a card's kernels take scratch that a trace does not see, and blocks are multiples of 512 bytes
+    # a card's kernels allocate scratch that a trace does not see, and blocks are multiples of 512
+    # bytes
     over = actual - predicted
     why = f"workspace of kernels and rounding of blocks, {over:,} bytes: no tensors of the model"
     yield Compared("", "peak_bytes_card", predicted, actual, why if over > 0 else "")

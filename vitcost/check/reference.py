@@ -1,8 +1,8 @@
 # ruff: noqa: RET504 - a forward names every step, and a rebound name lets its tensor go
 """The Vision Transformer of a ``ViTConfig`` in torch, under timm's module paths.
 
-A witness, written from the papers as torch code and not from the engine: the two must agree. It
-is built on any device, ``torch.device("meta")`` included.
+This witness is torch code written from the papers, not from the engine: the two must agree. It can
+be built on any device, including ``torch.device("meta")``.
 """
 
 from dataclasses import fields
@@ -19,7 +19,7 @@ __all__ = ["VisionTransformer", "beyond", "build", "scaled_dot_product_attention
 
 Logits: TypeAlias = "Tensor | tuple[Tensor, Tensor]"
 
-# fields of a config that this model reads; any other must have its default
+# fields of a config that this model reads; all others must have their defaults
 _KNOWN = {
     "img_size", "patch_size", "in_chans", "num_classes", "embed_dim", "depth", "num_heads",
     "mlp_dim", "qkv_bias", "qk_scale", "scale_query", "dist_token", "representation_size",
@@ -44,7 +44,7 @@ def build(config: ViTConfig, fused: bool = False) -> nn.Module:
 
 
 def beyond(config: ViTConfig) -> list[str]:
-    """The fields of a config that the plain Vision Transformer has not, as ``field=value``.
+    """The fields of a config that the plain Vision Transformer does not have, as ``field=value``.
 
     >>> beyond(ViTConfig(reg_tokens=4))
     ['reg_tokens=4']
@@ -59,7 +59,7 @@ def beyond(config: ViTConfig) -> list[str]:
 
 
 class PatchEmbed(nn.Module):
-    """A convolution whose stride is its kernel, then the grid laid out as tokens."""
+    """A convolution whose stride is its kernel size; then the grid laid out as tokens."""
 
     def __init__(self, c: ViTConfig) -> None:
         super().__init__()
@@ -73,7 +73,8 @@ class PatchEmbed(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention; the scores are scaled after the product, or the queries before."""
+    """Multi-head self-attention that scales the scores after the product, or the queries
+    before it."""
 
     def __init__(self, c: ViTConfig, fused: bool) -> None:
         super().__init__()
@@ -129,7 +130,8 @@ class Mlp(nn.Module):
 
 
 class DropPath(nn.Module):
-    """Stochastic depth: drops the whole branch of a sample, and scales the kept ones up."""
+    """Stochastic depth: drops the whole branch for a sample, and scales up the branches that are
+    kept."""
 
     def __init__(self, rate: float) -> None:
         super().__init__()
@@ -161,7 +163,7 @@ class Block(nn.Module):
 
 
 class VisionTransformer(nn.Module):
-    """The whole model; a distilled one returns both its heads in training, else their mean."""
+    """The whole model; a distilled model returns both heads in training, else their mean."""
 
     def __init__(self, c: ViTConfig, fused: bool = False) -> None:
         super().__init__()
@@ -172,7 +174,7 @@ class VisionTransformer(nn.Module):
         self.dist_token = nn.Parameter(torch.zeros(1, 1, c.embed_dim)) if c.dist_token else None
         self.patch_embed = PatchEmbed(c)
         self.pos_drop = nn.Dropout(c.pos_drop_rate)
-        # plain floats: torch.linspace(...).item() cannot run on meta
+        # plain floats, since torch.linspace(...).item() cannot run on meta
         rates = [c.drop_path_rate * i / max(c.depth - 1, 1) for i in range(c.depth)]
         self.blocks = nn.Sequential(*(Block(c, rate, fused) for rate in rates))
         self.norm = _norm(c)

@@ -1,4 +1,5 @@
-"""A module of the user's that really runs: its own tensors, inputs and loss, and an optimizer."""
+"""A module of the user's that really runs, with its own tensors, inputs and loss, and an
+optimizer."""
 
 import gc
 import weakref
@@ -24,7 +25,7 @@ __all__ = ["Running", "kept", "running"]
 
 
 class Running:
-    """A module in training mode with a batch of it and a loss, and steps of them."""
+    """A module in training mode with a batch and a loss, and its training steps."""
 
     def __init__(
         self, model: nn.Module, arguments: Arguments, loss: Loss, scenario: Scenario, device: str
@@ -48,19 +49,19 @@ class Running:
             return self.criterion(output.pop(), self.given.batch, self.batch, self)
 
     def targets(self, size: int, device: torch.device) -> Tensor:
-        """Class indices of the caller, which exist before the step."""
+        """Class indices that the caller holds; they exist before the step."""
         if size not in self._targets:
             self._targets[size] = torch.zeros(size, dtype=torch.long, device=device)
         return self._targets[size]
 
     def start(self, name: str) -> None:
-        """An optimizer after its first step, so that its states exist."""
+        """Makes an optimizer and runs its first step, so that its states exist."""
         self.optimizer = optimizer(name)(p for p in self.model.parameters() if p.requires_grad)
         self.run()
         self.optimizer.zero_grad(set_to_none=True)
 
     def run(self) -> None:
-        """zero_grad, forward, loss, backward, optimizer."""
+        """One step: zero_grad, forward, loss, backward, optimizer."""
         self.optimizer.zero_grad(set_to_none=True)
         loss = self.loss()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -68,7 +69,7 @@ class Running:
         del loss
 
     def storages(self) -> list[Any]:
-        """The storages that are in memory before and after a step."""
+        """The storages that are in memory both before and after a step."""
         states = getattr(self.optimizer, "state", {}).values()
         tensors: list[Any] = [t for state in states for t in state.values()]
         tensors += [*self.model.parameters(), *self.model.buffers(), *self._targets.values()]
@@ -78,13 +79,14 @@ class Running:
 
     @property
     def lasting(self) -> dict[int, int]:
-        """Bytes of those storages."""
+        """The bytes of the storages in memory before and after a step."""
         return {storage._cdata: storage.nbytes() for storage in self.storages()}
 
 
 @contextmanager
 def running(traces: OfModule, scenario: Scenario, device: str) -> Iterator[Running]:
-    """The module of traces on a device, as flags of a scenario change it; it stays as it is."""
+    """The module of these traces on a device, changed by the flags of a scenario; the original is
+    left as it was."""
     how, dtype = how_of(scenario), CASTS.get(scenario.precision)
     with ExitStack() as stack:
         stack.enter_context(unchanged(traces.module))
@@ -96,7 +98,7 @@ def running(traces: OfModule, scenario: Scenario, device: str) -> Iterator[Runni
         apply_flags.recompute(model, how.checkpointing)
         inputs = traces.inputs.at(scenario.batch, device, dtype)
         for tensor in inputs.tensors():
-            # an index must be in the range of the table
+            # an index must be within the range of its table, so zeros are used
             tensor.detach().zero_()
         stack.enter_context(apply_flags.attention(model, how.attention, "cpu"))
         stack.enter_context(no_fast_path())
@@ -114,11 +116,11 @@ def _real(tensor: Tensor, dtype: torch.dtype, device: str) -> Tensor:
 
 
 def kept(real: Running) -> int:
-    """Bytes that autograd holds after the loss, each storage once, without parameters, buffers and
-    tensors of the caller."""
+    """Bytes that autograd holds when the loss is computed, each storage once, without parameters,
+    buffers and the caller's tensors."""
     real.loss()
-    # what a forward leaves on the module is another tensor in the next one: alive, its number is
-    # not reused
+    # each forward leaves a new tensor on the module in place of the last one, which is kept alive
+    # here so that its id is not reused
     before = real.storages()
     packed: list[weakref.ref[Packed]] = []
 

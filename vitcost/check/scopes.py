@@ -1,4 +1,4 @@
-"""The module of a model that runs an operator, in the forward and in the backward pass."""
+"""The module that runs an operator, in the forward and in the backward pass of a model."""
 
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
@@ -11,13 +11,13 @@ from torch.utils.module_tracker import ModuleTracker
 
 __all__ = ["INNERMOST", "OUTERMOST", "Call", "Scopes"]
 
-# prefixes of two paths: the top-level module that the model called, and the module whose forward
-# runs; work by either path adds up to the whole
+# prefixes of two more paths: the top-level module that the model called, and the innermost module
+# whose forward runs; by either of them the work adds up to the whole
 OUTERMOST, INNERMOST = "outermost ", "innermost "
 
 
 class Call(NamedTuple):
-    """One module call, recorded when it returns; of a tuple, the shape of the first tensor."""
+    """One module call, recorded when it returns; for a tuple, the shape of its first tensor."""
 
     path: str
     type: str
@@ -35,12 +35,12 @@ class _Node(Protocol):
 
 
 class Scopes(ModuleTracker):
-    """Keeps ``parents``, the paths of the modules that run, as ``FlopCounterMode`` asks for it.
+    """Keeps ``parents``, the paths of the running modules, which ``FlopCounterMode`` asks for.
 
-    torch's own tracker loses its place in the backward pass where a module's input needs no
-    gradient. Here a module's autograd nodes are those that its output reaches and that no call
-    before it has claimed; each says whose it is when the backward pass comes to it. With ``ends``
-    the outermost and the innermost of the modules that run have a path of their own beside.
+    In the backward pass torch's own tracker loses track of a module whose input needs no gradient.
+    Here the autograd nodes of a module are those that can be reached from its output and belong to
+    no earlier call; when the backward pass runs a node, its module is known. With ``ends`` the
+    outermost and the innermost running module are also listed under paths of their own.
     """
 
     def __init__(self, model: nn.Module, ends: bool = False) -> None:
@@ -80,7 +80,7 @@ class Scopes(ModuleTracker):
 
     @property
     def running_type(self) -> str:
-        """The type of that module."""
+        """The type of the running module."""
         return type(self.model.get_submodule(self.running)).__name__
 
     def _entering(self, path: str) -> Callable[..., None]:
@@ -117,7 +117,7 @@ class Scopes(ModuleTracker):
             if node in self._claimed:
                 continue
             self._claimed[node] = self.parents
-            if not hasattr(node, "variable"):  # a parameter's node runs no operator
+            if not hasattr(node, "variable"):  # the node of a parameter runs no operator
                 self._handles.append(node.register_prehook(self._resuming(self.parents)))
             nodes += [before for before, _ in node.next_functions if before is not None]
 

@@ -1,7 +1,7 @@
-"""The memory of a training step against torch: the saved bytes and the peak, byte for byte.
+"""Compares the memory of a training step with torch: saved bytes and peak, byte for byte.
 
-Four witnesses. Two allocate nothing: fake tensors have the CPU's shapes and storages. A real step
-on the CPU shows the CPU's allocator, and one on a card the bytes beside tensors there.
+There are four witnesses. Two allocate nothing, as fake tensors have the CPU's shapes and storages.
+A real step on the CPU shows the CPU's allocator, and one on a card the bytes beside tensors there.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -43,9 +43,9 @@ from vitcost.traced.traces import trace
 
 __all__ = ["MEMORY_STEPS", "MemoryCase", "compare_memory", "scenario_of"]
 
-# bytes that a card may have beside the tensors: cuBLAS keeps 32 MiB at most by default
-# (CUBLAS_WORKSPACE_CONFIG), and the other kernels' scratch and the rounding of blocks to 512 bytes
-# are taken to be a part in thirty of the rest
+# the most bytes that a card may hold beside tensors: cuBLAS keeps at most 32 MiB by default
+# (CUBLAS_WORKSPACE_CONFIG); the scratch of other kernels and the rounding of blocks to 512 bytes
+# are assumed to be at most a thirtieth of the rest
 _CARD_WORKSPACE, _CARD_SHARE = 32 * 2**20, 30
 
 _DTYPES = {
@@ -55,7 +55,7 @@ _DTYPES = {
 
 
 class MemoryCase(NamedTuple):
-    """A model, and the step of it that is compared."""
+    """A model, and the step that is compared."""
 
     case: Case
     scenario: Scenario
@@ -66,14 +66,14 @@ class MemoryCase(NamedTuple):
         return _DTYPES[self.scenario.precision] if amp else None
 
     def model(self) -> nn.Module:
-        """The real model on meta, in training mode."""
+        """The real model on the meta device, in training mode."""
         how = self.scenario
         case = self.case
         model = case.model(fused=how.attention == "sdpa", training=True)
         if how.precision in _DTYPES and self.autocast is None:
             model.to(_DTYPES[how.precision])
         if case.config.dist_token and hasattr(model, "distilled_training"):
-            # timm's distilled models return both heads in training where this flag is set
+            # timm's distilled models return both heads in training if this flag is set
             model.distilled_training = True  # type: ignore[assignment]
         freeze = "backbone" if how.lora and how.freeze == "none" else how.freeze
         frozen(model, freeze)
@@ -88,13 +88,13 @@ class MemoryCase(NamedTuple):
 
     @property
     def vectors(self) -> int:
-        """Vectors of class scores, which have a target each."""
+        """The number of score vectors; each has a target."""
         config = self.case.config
         each = 1 if config.global_pool else config.tokens
         return self.case.batch * each if config.losses else 0
 
     def step(self, device: str) -> Step:
-        """The same on a device, every number in it zero: the bytes in memory are the same."""
+        """The same step on a device with all numbers zero: the bytes in memory are the same."""
         model = self.model()
         fill(model, partial(torch.zeros_like, device=device))
         dtype = next(model.parameters()).dtype
@@ -103,19 +103,20 @@ class MemoryCase(NamedTuple):
         return Step(model, images, make, self.autocast, self.loss, self.vectors)
 
     def predicted(self, platform: str = "cpu", in_place: bool = True) -> StepPeak:
-        """The formulas' peak of the step."""
+        """The peak of the step according to the formulas."""
         run = workload(self.case.config, replace(self.scenario, platform=platform))
         return step_peak(states(run, 0), run, in_place=in_place)
 
 
 def scenario_of(flags: Mapping[str, Any]) -> Scenario:
-    """A training step on the CPU; the attention kernel is torch's choice, or eager."""
+    """The scenario of a training step on the CPU; the attention kernel is torch's choice,
+    or eager."""
     how = Scenario.of(**{**flags, "mode": "train", "platform": "cpu"})
     if how.attention not in ("sdpa", "eager"):
         raise ConfigError(
             f"attention must be sdpa or eager where torch runs, got {how.attention!r}"
         )
-    # the rest is compared where the optimizer's library is missing
+    # checked only here: the other comparisons run even if the optimizer's library is missing
     optimizer(how.optimizer)
     return how
 
@@ -123,9 +124,10 @@ def scenario_of(flags: Mapping[str, Any]) -> Scenario:
 def compare_memory(
     name: str, case: Case, on_step: Callable[[str], None], *, scenario: Scenario
 ) -> ModelCheck:
-    """Runs every step of ``MEMORY_STEPS``, and returns the differences and the steps left out."""
+    """Runs every step of ``MEMORY_STEPS``; returns the differences and the steps that were left
+    out."""
     if scenario.checkpointing == "selective" and not beyond(case.config):
-        # timm's own attention cannot be taken apart; the reference is the same model
+        # timm's own attention cannot be split for a checkpoint; the reference is the same model
         case = Case(case.config, case.batch, build)
     return stepwise(
         name,
@@ -139,7 +141,7 @@ def compare_memory(
 
 
 def _saved(asked: MemoryCase) -> Iterator[Found]:
-    """Saved bytes by module path; of a checkpointed model by the kinds of its parts."""
+    """Saved bytes by module path; for a checkpointed model by kinds of its parts."""
     case, how = asked.case, asked.scenario
     run = workload(case.config, how)
     row = run.rows()
@@ -158,10 +160,11 @@ def _saved(asked: MemoryCase) -> Iterator[Found]:
 
 
 def _traced(asked: MemoryCase) -> Iterator[Found]:
-    """The same step of the real model by a trace, under the rules of a CPU and of a card."""
+    """Compares with a trace of the same step of the real model, under the rules of a CPU and of a
+    card."""
     model, scenario = asked.model(), asked.scenario
     for platform in ("cpu", "cuda"):
-        # the flags are in the model
+        # the model itself has been changed by the flags
         how = How(scenario.precision, platform)
         inputs = inputs_of(model, torch.empty(asked.case.shape))
         traced = trace(model, inputs, (asked.case.batch,), how)
@@ -172,8 +175,8 @@ def _traced(asked: MemoryCase) -> Iterator[Found]:
         cost, formula = rows(step, traced.weights, asked.case.batch).cost, run.rows().cost
         saved = formula.saved_bytes + loss_bytes(run)
         yield Compared("", f"saved_activations_bytes_traced_{platform}", saved, cost.saved_bytes)
-        # executed FLOPs: a trace sees two kernels with one value tensor, where the definition has
-        # one product
+        # executed FLOPs are compared: where the definition has one product, a trace sees two
+        # kernels that share the values
         forward, backward = formula.executed_flops, formula.executed_backward_flops
         yield Compared("", f"flops_traced_{platform}", forward, cost.executed_flops)
         ran = cost.executed_backward_flops
@@ -196,7 +199,7 @@ def _tracked(asked: MemoryCase) -> Iterator[Found]:
 
 
 def _allocated(asked: MemoryCase) -> Iterator[Found]:
-    """The peak by the CPU's allocator."""
+    """The peak as the CPU's allocator measures it."""
 
     def step() -> tuple[Step, int]:
         running = asked.step("cpu")
@@ -206,7 +209,8 @@ def _allocated(asked: MemoryCase) -> Iterator[Found]:
 
 
 def _on_card(asked: MemoryCase) -> Iterator[Found]:
-    """The peak by the allocator of a CUDA card; the formulas predict the tensors in it."""
+    """The peak as the allocator of a CUDA card measures it; the formulas predict the
+    tensors in it."""
     formula = int(asked.predicted("cuda").total_bytes)
     actual = peak_on_card(formula, lambda: asked.step("cuda"))
     if isinstance(actual, LeftOut):

@@ -1,7 +1,5 @@
-"""Witnesses of a training step: torch's own trackers of memory. The step is that of
-``vitcost.engine.step_trace``, a second step: one step runs before it, so that the optimizer's
-states exist.
-"""
+"""Witnesses of a training step: torch's own trackers of memory. The step is the one of
+``vitcost.engine.step_trace``: a second step, after a first one has made the optimizer's states."""
 
 import os
 import warnings
@@ -44,8 +42,8 @@ Loss: TypeAlias = Callable[[Any, Tensor], Tensor]
 
 
 def optimizer(name: str) -> MakeOptimizer:
-    """The optimizer that a scenario names. torch chooses between its loop and foreach code unless
-    the name says it. Raises ``NotCovered`` where its class is not installed.
+    """The optimizer that a scenario names. torch chooses between its loop and its foreach code
+    unless the name decides it. Raises ``NotCovered`` if its class is not installed.
 
     >>> optimizer("adamw-foreach")([nn.Parameter(torch.zeros(1))]).defaults["foreach"]
     True
@@ -70,8 +68,8 @@ def _made(name: str, row: Row) -> MakeOptimizer:
 
 
 class Apart(Optimizer):
-    """Two optimizers as one: the matrices of a model have the first, all other tensors the second,
-    which steps after it."""
+    """Two optimizers as one: the first steps the matrices of a model, then the second steps all
+    other tensors."""
 
     def __init__(
         self, for_matrices: MakeOptimizer, rest: MakeOptimizer, parameters: Iterable[nn.Parameter]
@@ -107,8 +105,8 @@ def _each(loss: Callable[[Tensor], Tensor], outputs: Any) -> Tensor:
 
 
 class Step:
-    """A model in training mode with its batch and its optimizer, and one step of them. ``vectors``:
-    the number of score vectors, each with a target; by default one an image."""
+    """A model in training mode with its batch and its optimizer, and one step of them. ``vectors``
+    is the number of score vectors, each with a target; by default one for each image."""
 
     def __init__(
         self,
@@ -128,7 +126,7 @@ class Step:
         self.optimizer.zero_grad(set_to_none=True)
 
     def run(self) -> None:
-        """zero_grad, forward, loss, backward, optimizer."""
+        """One step: zero_grad, forward, loss, backward, optimizer."""
         self.optimizer.zero_grad(set_to_none=True)
         kind, dtype = self.images.device.type, self.autocast
         with torch.autocast(kind, dtype or torch.bfloat16, enabled=dtype is not None):
@@ -138,7 +136,7 @@ class Step:
 
     @property
     def lasting(self) -> list[Tensor]:
-        """The tensors in memory before and after."""
+        """The tensors that are in memory before and after a step."""
         states = [t for state in self.optimizer.state.values() for t in state.values()]
         tensors = [t for t in states if isinstance(t, Tensor)]
         weights = (*self.model.parameters(), *self.model.buffers())
@@ -159,12 +157,13 @@ def tracked(
     loss: Loss = cross_entropies,
     vectors: int | None = None,
 ) -> int:
-    """The peak of a step by torch's MemTracker, everything in memory, on fake tensors.
+    """The peak of a step as torch's MemTracker sees it on fake tensors: everything in memory.
 
-    The model may lie on meta. Nothing is allocated, and everything has the shapes of the CPU.
+    The model may be on the meta device. Nothing is allocated, and all tensors have the CPU's
+    shapes.
     """
     with warnings.catch_warnings(), FakeTensorMode():
-        # a checkpointed block breaks its attribution to modules, not its total
+        # a checkpointed block breaks the tracker's attribution to modules, not its total
         warnings.filterwarnings("ignore", message="Module is None")
         dtype = next(model.parameters()).dtype
         fill(model, lambda t: torch.empty(t.shape, dtype=t.dtype))
@@ -179,8 +178,8 @@ def tracked(
 
 
 def valued(make: MakeOptimizer) -> MakeOptimizer:
-    """An optimizer whose step reads 2.0 off each of its counters and norms: a fake tensor has no
-    value. A forward that reads one stops, as everywhere."""
+    """An optimizer whose step reads the value 2.0 from each of its counters and norms, because fake
+    tensors have no values. A forward that reads a value still stops."""
 
     def made(parameters: Iterable[nn.Parameter]) -> Optimizer:
         optimizer, item = make(parameters), Tensor.item
@@ -199,10 +198,9 @@ def valued(make: MakeOptimizer) -> MakeOptimizer:
 
 
 class Allocated(NamedTuple):
-    """The peak of a step by an allocator, without tensors that outlive it. ``tensor_bytes`` is the
-    most bytes of tensors that operators return; ``total_bytes`` counts everything, and ``others``
-    has the workspace at that moment by operator.
-    """
+    """The peak of a step as an allocator measures it, without tensors that outlive the step.
+    ``tensor_bytes`` is the most bytes of tensors that operators return; ``total_bytes`` counts
+    everything, and ``others`` has the workspace at that moment, by operator."""
 
     tensor_bytes: int
     total_bytes: int
@@ -210,13 +208,14 @@ class Allocated(NamedTuple):
 
 
 def allocated(step: Step) -> Allocated:
-    """The most that a step allocates by the CPU's allocator: the events of torch's profiler.
+    """The most bytes that a step allocates, from the events of the CPU's allocator in torch's
+    profiler.
 
-    An allocation that one call of an operator frees again is its workspace, and an allocation
-    outside of any operator is no tensor of the model.
+    An allocation that is freed within the same operator call is workspace; an allocation outside of
+    any operator is not a tensor of the model.
     """
     step.optimizer.zero_grad(set_to_none=True)
-    # the profiler would say on stderr that it starts and stops
+    # otherwise the profiler prints to stderr when it starts and stops
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         step.run()
@@ -241,16 +240,16 @@ def allocated(step: Step) -> Allocated:
 
 
 class Call(NamedTuple):
-    """One call of an operator, as a tool on torch's dispatcher sees it."""
+    """One call of an operator, as a dispatch mode sees it."""
 
     name: str
     start: int
 
 
-# when, in which call, at which address, how many bytes
+# an allocation: time, call, address, bytes
 Allocation: TypeAlias = tuple[int, Call | None, int, int]
 
-# tensors that Python allocates outside of operators, by their bytes
+# bytes of tensors that Python allocates outside of operators
 _OUTSIDE = {
     8: "numbers of Python that operators keep as tensors",
     torch.get_rng_state().nbytes: "state of the random generator, for what runs again",
@@ -258,7 +257,7 @@ _OUTSIDE = {
 
 
 def _apart(events: Sequence[Allocation]) -> Mapping[int, str]:
-    """Allocations that are no tensors of the model, their ends, and the operators that make
+    """The allocations that are not tensors of the model, their frees, and the operators that make
     them."""
     births: dict[int, int] = {}
     apart = {}
@@ -289,9 +288,9 @@ def _memory(event: Any, call: Call | None) -> Iterator[Allocation]:
 
 
 def _made_before(event: Any) -> int:
-    """How many operators torch's dispatcher calls before one that it shows: casts for autocast,
-    behind which the operator is called again, or copies of tensors whose conjugate or negative is
-    due (MathBitFallback.h), before it runs."""
+    """How many operators torch's dispatcher calls before it shows an operator to a dispatch mode:
+    casts for autocast, after which the operator is called again; or copies of tensors with a
+    pending conjugate or negative (MathBitFallback.h)."""
     names = [child.name for child in event.children]
     casts = len(list(takewhile(lambda name: name == "aten::to", names)))
     if casts and event.name in names:
@@ -301,7 +300,7 @@ def _made_before(event: Any) -> int:
 
 @cache
 def _is_seen(name: str) -> bool:
-    """Whether torch's dispatcher shows an operator itself, not the operators that it calls."""
+    """Whether a dispatch mode sees an operator itself, not the operators that it calls."""
     packet = getattr(torch.ops.aten, name.removeprefix("aten::"), None)
     if packet is None or not name.startswith("aten::"):
         return False
@@ -313,7 +312,7 @@ def _is_seen(name: str) -> bool:
 
 
 def on_card(step: Step) -> int:
-    """The peak of a step by the allocator of a CUDA card, everything in memory."""
+    """The peak of a step as the allocator of a CUDA card measures it: everything in memory."""
     torch.cuda.synchronize()
     torch.cuda.reset_peak_memory_stats()
     step.run()

@@ -1,5 +1,5 @@
-"""A check in several steps, each a comparison of its own: their differences, and what each step
-leaves out."""
+"""Runs a check in several steps: collects their differences, and the parts that each step leaves
+out."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +17,7 @@ from vitcost.units import binary_bytes
 
 __all__ = ["LARGEST_REAL", "Found", "LeftOut", "by_allocator", "peak_on_card", "stepwise"]
 
-# the largest predicted peak of a step that is run on the CPU
+# the largest predicted peak of a step that is still run on the CPU
 LARGEST_REAL = 2 * 2**30
 
 
@@ -42,10 +42,10 @@ def stepwise(
     left_out: tuple[str, ...] = (),
 ) -> ModelCheck:
     """Runs every step and returns the differences. A step that is not covered is listed with its
-    reason; raises ``NotCovered`` where no step is covered."""
+    reason. Raises ``NotCovered`` if no step is covered."""
     start, counts = perf_counter(), Counter[str]()
     differences: list[Difference] = []
-    labels: dict[str, list[str]] = {}  # of the steps that are left out, by the reason
+    labels: dict[str, list[str]] = {}  # the labels of the steps that are left out, by reason
     for label, run in steps.items():
         on_step(f"{name}: {label}")
         try:
@@ -66,8 +66,8 @@ def stepwise(
 
 
 def by_allocator(predicted: int, step: Callable[[], tuple[Any, int]]) -> Iterator[Found]:
-    """The peak by the CPU's allocator: its tensors are equal to the byte, and the rest is named
-    workspace. ``step`` makes a step, and the bytes of the tensors that outlive it."""
+    """Compares with the CPU's allocator: its tensors must be equal to the byte, and other bytes are
+    listed as workspace. ``step`` makes a step, and the bytes of tensors that outlive it."""
     if predicted > LARGEST_REAL:
         limit, needed = binary_bytes(LARGEST_REAL), binary_bytes(predicted)
         yield LeftOut(f"a real step needs {needed}, and is run up to {limit}")
@@ -76,7 +76,8 @@ def by_allocator(predicted: int, step: Callable[[], tuple[Any, int]]) -> Iterato
     storages = allocated(real)
     tensors, total = lasting + storages.tensor_bytes, lasting + storages.total_bytes
     yield Compared("", "peak_bytes_tensors", predicted, tensors)
-    # bytes beside the tensors explain a peak that is above theirs, and no other
+    # bytes beside the tensors explain a peak only if the tensors agree and these bytes are the
+    # whole difference
     explained = tensors == predicted and total - tensors <= sum(storages.others.values())
     reasons = [f"{name}, {n:,} bytes" for name, n in sorted(storages.others.items())]
     why = "; ".join(reasons) if explained else ""
@@ -84,7 +85,7 @@ def by_allocator(predicted: int, step: Callable[[], tuple[Any, int]]) -> Iterato
 
 
 def peak_on_card(predicted: int, step: Callable[[], Any]) -> int | LeftOut:
-    """The peak of a step by the allocator of a CUDA card, or the reason why no step runs there."""
+    """The peak of a step on a CUDA card, or the reason why no step can run there."""
     if not torch.cuda.is_available():
         return LeftOut("torch sees no CUDA card here")
     free, _ = torch.cuda.mem_get_info()

@@ -1,4 +1,4 @@
-"""Real models of which a part trains: frozen parameters, and low-rank adapters beside them."""
+"""Real models that train in part: with frozen parameters, or with low-rank adapters."""
 
 from typing import Any
 
@@ -15,8 +15,8 @@ def frozen(model: nn.Module, how: str) -> nn.Module:
     """The same model, frozen as a scenario says: none, all, backbone, first:K or
     all-but-last:K.
 
-    A module that a model registers behind its blocks runs behind them, and trains with the last of
-    these.
+    A module that is registered after the blocks also runs after them, and trains together with the
+    last block.
     """
     word, _, number = how.partition(":")
     children = [name for name, _ in model.named_children()]
@@ -36,7 +36,7 @@ def frozen(model: nn.Module, how: str) -> nn.Module:
 
 
 def adapted(model: nn.Module, rank: int, layers: str) -> nn.Module:
-    """The same model with adapters on all linear layers of some names."""
+    """The same model with adapters on all linear layers with these names."""
     adapted_layers = [
         (module, name)
         for module in model.modules()

@@ -1,5 +1,5 @@
-"""The model that a name is checked against: the user's own, timm's where timm is installed, else
-the reference."""
+"""The model that a name is compared with: the user's own, timm's if timm is installed, else the
+reference."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -20,14 +20,14 @@ from vitcost.zoo.modules import is_factory
 
 __all__ = ["case_of"]
 
-# fields that are spelled alike here and in timm's constructors, and mean the same
+# fields that have the same name and meaning here and in timm's constructors
 _ALIKE = {
     "img_size", "patch_size", "in_chans", "num_classes", "global_pool", "embed_dim", "depth",
     "num_heads", "mlp_ratio", "qkv_bias", "qk_norm", "proj_bias", "init_values", "class_token",
     "no_embed_class", "reg_tokens", "pre_norm", "dynamic_img_size", "dynamic_img_pad", "drop_rate",
     "pos_drop_rate", "proj_drop_rate", "attn_drop_rate", "drop_path_rate",
 }  # fmt: skip
-# fields among these that the other classes lack, or call by another name
+# fields among these that timm's other classes lack, or name differently
 _VIT_ALONE = {"reg_tokens", "proj_bias", "pre_norm"}
 _NOT_IN: Mapping[str, set[str]] = {
     "VisionTransformer": set(),
@@ -40,9 +40,9 @@ _NOT_IN: Mapping[str, set[str]] = {
 
 
 def case_of(name: str, config: ViTConfig, batch: int, overrides: Mapping[str, Any]) -> Case:
-    """The witness that a config is compared with; it was made of ``name`` and ``overrides``.
+    """The witness for a config that was made from ``name`` and ``overrides``.
 
-    Raises ``NotCovered`` where neither timm nor the reference has the model.
+    Raises ``NotCovered`` if neither timm nor the reference has the model.
 
     >>> case_of("custom", ViTConfig(), 1, {}).against
     'reference'
@@ -50,7 +50,7 @@ def case_of(name: str, config: ViTConfig, batch: int, overrides: Mapping[str, An
     if is_factory(name) and not overrides and _is_timms(build_own(name)):
         return Case(config, batch, partial(_users, name), name)
     of_timm = name not in papers.MODELS and zoo.lookup(name) is not None
-    # an image of another size is an input of the model, not an argument of its constructor
+    # images of another size are an input of the model, not an argument of its constructor
     fed = {"dynamic_img_size": config.dynamic_img_size} if "input_size" in overrides else {}
     built = {**fed, **{key: value for key, value in overrides.items() if key != "input_size"}}
     alike = built.keys() <= _ALIKE - _NOT_IN[config.model_class]
@@ -69,7 +69,7 @@ def case_of(name: str, config: ViTConfig, batch: int, overrides: Mapping[str, An
 
 
 def _is_timms(module: nn.Module) -> bool:
-    """Whether the modules inside have timm's paths, which are those of the formulas."""
+    """Whether the submodules have timm's paths, which the formulas use."""
     return type(module).__module__.startswith("timm.models.")
 
 
@@ -83,7 +83,7 @@ def _own(name: str) -> str:
 
 
 def _build(name: str, arguments: Mapping[str, Any], config: ViTConfig, fused: bool) -> nn.Module:
-    """timm's model, built from its name alone, to be compared with the config."""
+    """timm's model, built from its name alone, and compared with the config."""
     try:
         model: nn.Module = timm().create_model(name, pretrained=False, **arguments)
     except (AssertionError, TypeError, ValueError) as error:

@@ -1,1 +1,1 @@
-"""A model and the way it is run: configs, scenarios, and the tables behind both."""
+"""A model and the way in which it runs: configs, scenarios, and their tables."""

@@ -1,7 +1,7 @@
-"""The convolutional networks that a hybrid Vision Transformer cuts its patches from, a row each.
+"""The convolutional networks in front of hybrid Vision Transformers, one row each.
 
-Loaded by the models that have one. A *map* is what a network has on its way from the image (map 0)
-to the features: each stride makes the next, smaller one.
+Imported only for models that have one. A *map* is a tensor on the way from the image (map 0) to the
+features, from which patches are cut: each stride makes the next, smaller map.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,12 +13,12 @@ __all__ = ["BACKBONES", "Backbone", "features", "map_sizes"]
 
 
 class Backbone(NamedTuple):
-    """A network: how it is wired, how wide and deep it is, and how it reduces the image."""
+    """A network: its kind, its widths and depths, and its strides."""
 
     kind: str  # resnetv2 | resnet | convs | mbconv
     stem: int  # channels of the stem
     widths: tuple[int, ...]  # channels of each stage
-    depths: tuple[int, ...]  # blocks of each stage; a stage of a single convolution has no number
+    depths: tuple[int, ...]  # blocks of each stage; a stage of a single convolution has no entry
     strides: tuple[int, ...]
     source: str
 
@@ -33,8 +33,8 @@ class Backbone(NamedTuple):
         return self.kind in ("resnetv2", "resnet")
 
 
-# BiT's ResNet-v2 with group norm and standardized weights, and the variants that google-research
-# made for hybrids; ResNet-D; the stem of MobileCLIP; the stages that ViTamin begins with
+# BiT's ResNet-v2 with group norm and standardized weights, and google-research's variants of it for
+# hybrids; ResNet-D; the stem of MobileCLIP; the first stages of ViTamin
 _BIT = "Dosovitskiy et al. 2021, arXiv 2010.11929, section 4.1; Kolesnikov et al. 2020, 1912.11370"
 _RESNET_D = "He et al. 2019, arXiv 1812.01187, figure 2"
 _MOBILECLIP = "Vasu et al. 2024, arXiv 2311.17049"
@@ -61,7 +61,7 @@ BACKBONES: Mapping[str, Backbone] = {
 
 
 def features(name: str, img_size: Pair) -> Pair:
-    """Height and width of the features of an image.
+    """Height and width of the features that a network makes from an image.
 
     >>> features("resnetv2_50", (224, 225))
     (7, 8)
@@ -71,8 +71,8 @@ def features(name: str, img_size: Pair) -> Pair:
 
 
 def map_sizes(name: str, img_size: Pair) -> dict[str, int]:
-    """The sides of every map, ``H1`` and ``W1`` the first behind the image's; ``H1_3`` is that of
-    the map padded so that a kernel of 3 meets every stride: TensorFlow's ``SAME``.
+    """The sides of every map: ``H1`` and ``W1`` belong to the first map after the image. ``H1_3``
+    is the side of that map padded so that a kernel of 3 meets every stride: TensorFlow's ``SAME``.
 
     >>> map_sizes("resnetv2_stem", (224, 384))["W1_3"]
     193
@@ -90,7 +90,7 @@ def map_sizes(name: str, img_size: Pair) -> dict[str, int]:
 
 
 def _sides(row: Backbone, side: int) -> Iterator[int]:
-    """The side of each map: a stride rounds up, but where nothing is padded it rounds down."""
+    """The side of each map. A stride rounds up, but down if the network does not pad."""
     for stride in row.strides:
         side = side // stride if row.kind == "convs" else -(-side // stride)
         yield side

@@ -1,8 +1,8 @@
-"""The library whose forward a model runs: its habits decide which tensors live, and how long.
+"""The library whose forward a model runs: its code decides how long tensors stay alive.
 
-One model is the same formula in every library. Their forwards differ in what they have names for
-while other modules run, in the layout that an attention works on, and in what it computes in fp32.
-A forward that is not here is timm's.
+A model has the same formula in every library. The forwards differ in the tensors that they keep
+names for while other modules run, in the memory layout of attention, and in the parts that run in
+fp32. A library without a row has timm's forwards.
 """
 
 from collections.abc import Mapping
@@ -16,42 +16,39 @@ __all__ = ["CODES", "Code", "code_of", "lacks"]
 class Code(Record):
     """The habits of a library's forwards beside the formula.
 
-    ``attention``: whose forward an attention has: ``timm``'s, or ``mha``, which is torch's
-    ``nn.MultiheadAttention``. ``walks``: a loop over the blocks lets go of what the first of them
-    was given. ``holds``: the tensor that the forward around the blocks has a name for until the
-    last norm has run, or with ``pools`` the pool: ``joined`` tokens without positions, ``placed``
-    tokens with them, ``embedded`` tokens as the first block reads them, ``encoded`` those of the
-    last. ``branches``: how long a block has names for what its branches make: ``kept`` until it
-    returns, ``summed`` until it is added to the stream, ``scaled``: the attention's until it
-    returns, with and without its scale, and the MLP's until it is added.
+    ``attention``: the forward of an attention: ``timm``'s, or ``mha``, torch's
+    ``nn.MultiheadAttention``. ``walks``: the loop over the blocks drops its reference to the first
+    block's input. ``holds``: tensors for which the forward around the blocks keeps names until the
+    last norm has run, or with ``pools`` the pool: ``joined``, tokens without positions; ``placed``,
+    tokens with positions; ``embedded``, the input of the first block; ``encoded``, the output of
+    the last. ``branches``: how long a block keeps names for the outputs of its branches: ``kept``
+    until it returns; ``summed`` until they are added to the stream; ``scaled``: the attention's
+    output, with and without its scale, until the block returns, the MLP's until it is added.
 
-    ``wide_softmax``: a softmax in plain products computes in fp32 and is cast back;
-    ``casts_weights``: one that a mask has widened is, too.
-    ``keeps_scores``: its scores have a name until the attention returns. ``returns_weights``: the
-    block has a name for the attention weights. ``looks_up``: positions are looked up in their
-    table, as an embedding is. ``inserts``: registers come between the class token and the patches.
-    ``in_turn``: of two heads, or of a gate and what it gates, the second is begun when the first
-    is done. ``divides``: stochastic depth divides a branch before it multiplies it by its mask.
-    ``apart``: an MLP is two modules, of which the second holds nothing that the first reads.
-    ``flat``: the ``class`` token is a vector, one that is first viewed as a ``class row``;
-    ``positions`` and the ``mask`` token are matrices, where what they are put to has axes more.
-    ``embeds``: tokens and positions are put to the patches in a method of their own, and the
-    forward that calls it has a name for the patches until it returns.
-    ``turns_both``: one function turns queries and keys, by sines and cosines that the forward makes
-    behind the embedding.
-    ``shuffles``: patches that are kept are drawn by sorting noise, and gathered by an index of the
-    size of what is gathered.
-    ``caches_pairs``: the index of relative positions is cached for the process, and their table is
-    resampled to each image; ``block_bias``: the block makes the bias, before its attention.
-    ``probes``: the attention pool is torch's own attention.
-    ``keeps_type``: norms, tokens and positions are cast to the type of the stream.
-    ``projects``: a head without a bias is a matrix with a row for each input.
-    ``buffers``: buffers that it registers: ``keys``, the bias of keys that do not train; ``pairs``,
-    the index of relative positions; ``frequencies`` of rotary positions in the type of the model.
-    ``empty_registers``: the parameter of registers exists, without elements, where there are none.
-    ``fields``: the fields of a config that an argument of the library sets, beside the sizes that
-    every library takes; ``name=value`` allows that value alone. All other fields keep their
-    defaults. Empty: every field is an argument of timm's class.
+    ``wide_softmax``: the softmax of plain products computes in fp32 and is cast back;
+    ``casts_weights``: it is also cast back if a mask has widened the scores. ``keeps_scores``: the
+    scores have a name until the attention returns. ``returns_weights``: the block keeps a name for
+    the attention weights. ``looks_up``: positions are looked up like an embedding. ``inserts``:
+    registers come between the class token and the patches. ``in_turn``: the second of two heads, or
+    of a gate and the values that it multiplies, begins when the first is finished. ``divides``:
+    stochastic depth divides a branch before it multiplies it by its mask. ``apart``: an MLP is two
+    modules; the second keeps no tensor that the first reads. ``flat``: the ``class`` token is a
+    vector, or a vector that is first viewed as a ``class row``; ``positions`` and the ``mask``
+    token are matrices, while the tokens have one more axis. ``embeds``: a method of its own joins
+    tokens and positions to the patches, and the forward that calls it keeps a name for the patches
+    until it returns. ``turns_both``: one function rotates queries and keys, by sines and cosines
+    that the forward makes after the embedding. ``shuffles``: the patches to keep are drawn by
+    sorting noise, and gathered by an index as large as the result. ``caches_pairs``: the process
+    caches the index of relative positions, and their table is resampled to each image;
+    ``block_bias``: the block makes the bias before its attention. ``probes``: the attention pool is
+    torch's own attention. ``keeps_type``: norms, tokens and positions are cast to the type of the
+    stream. ``projects``: a head without a bias is a matrix with a row for each input. ``buffers``:
+    the buffers that the modules register: ``keys``, a key bias that does not train; ``pairs``, the
+    index of relative positions; ``frequencies`` of rotary positions in the type of the model.
+    ``empty_registers``: without registers, their parameter exists and has no elements. ``fields``:
+    the fields of a config that an argument of the library sets, beside the sizes that every library
+    takes; ``name=value`` allows only that value. All other fields keep their defaults. Empty: every
+    field is an argument of timm's class.
     """
 
     source: str
@@ -88,17 +85,17 @@ _TIMM: Mapping[str, Code] = {
     "Eva": Code("timm 1.0.31, models/eva.py", walks=True, branches="kept", embeds=True),
     "Beit": Code("timm 1.0.31, models/beit.py", walks=True),
 }
-# fields that every library takes, and the sizes that a width comes to
+# fields that every library takes, and the widths computed from them
 SIZES = (
     "code", "img_size", "input_size", "patch_size", "in_chans", "embed_dim", "depth", "num_heads",
     "mlp_dim", "attn_pool_mlp_dim", "num_classes", "swiglu_align_to", "scale_query",
     "act_drop_rate=0.0",
 )  # fmt: skip
 _DROPS = ("pos_drop_rate", "proj_drop_rate", "act_drop_rate", "attn_drop_rate")
-# rows of configs that also hold a model of torch.hub, where q, k and v are one projection
+# fields of rows that also stand for a torch.hub model, where q, k and v are one projection
 _HUB = ("floor_img_size", "qkv_fused", "interpolate_pos_encoding", "qkv_bias", "act_layer")
 
-# transformers' models: the model's forward keeps a name for the input of its blocks, and a block
+# transformers' models: the model's forward keeps a name for the input of its blocks, and each block
 # one for the weights that its attention returns
 _VIT = Code(
     "transformers 5.23, models/vit/modeling_vit.py, and those of deit, vit_mae and vit_msn",
@@ -133,7 +130,7 @@ _BEIT = (
     "final_norm", "init_values", "mask_token", "drop_path_rate", "use_rel_pos_bias",
     "use_shared_rel_pos_bias",
 )  # fmt: skip
-# the last three rows are modules that use the layers of another row
+# the last three fields are modules that use the layers of another row
 _TORCHVISION = (
     "representation_size", "pos_drop_rate", "proj_drop_rate", "attn_drop_rate", "norm_layer",
     "head_bias", "patch_bias",
@@ -153,15 +150,15 @@ def _transformers(row: Code, name: str) -> Code:
     return row._replace(source=f"transformers 5.23, models/{name}")
 
 
-# the rows of libraries; timm's follow the class
+# the rows of libraries; timm's rows follow its class
 CODES: Mapping[str, Code] = {
     "timm": _TIMM["VisionTransformer"],
     "torchvision": Code(
         "torchvision 0.29, models/vision_transformer.py",
         attention="mha",
         walks=True,
-        # VisionTransformer keeps a name for the input of its encoder, and the encoder for its
-        # output
+        # VisionTransformer keeps a name for the input of its encoder, and the encoder keeps one for
+        # its output
         holds=("joined", "placed"),
         fields=_TORCHVISION,
     ),
@@ -231,7 +228,7 @@ CODES: Mapping[str, Code] = {
 
 
 def lacks(code: str, field: str, value: Any) -> bool:
-    """Whether a library's classes have no argument that gives a field of a config a value.
+    """Whether no argument of a library's classes gives a field this value.
 
     >>> lacks("torchvision", "reg_tokens", 4), lacks("torchvision", "depth", 4)
     (True, False)
@@ -243,7 +240,7 @@ def lacks(code: str, field: str, value: Any) -> bool:
 
 
 def code_of(name: str, model_class: str) -> Code:
-    """The facts of a library's code, timm's by its class.
+    """The facts of a library's code; those of timm depend on the class.
 
     >>> code_of("timm", "Eva").walks, code_of("torchvision", "VisionTransformer").attention
     (True, 'mha')

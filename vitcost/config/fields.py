@@ -1,4 +1,4 @@
-"""Fields of a config: the kind and the range of each, and how it is spelled as text."""
+"""Fields of a config: the kind and the range of each, and its spelling as text."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
@@ -28,7 +28,7 @@ __all__ = [
 Pair: TypeAlias = tuple[int, int]
 PerBlock: TypeAlias = int | tuple[int, ...] | None
 
-# the least number above 0
+# the smallest number above 0
 ABOVE_0 = 5e-324
 
 
@@ -60,7 +60,7 @@ def rate(help: str) -> Field:
 
 
 def choice(help: str, *choices: str) -> Field:
-    """A field that takes one of some words.
+    """A field that takes one of several words.
 
     >>> choice("how patches are read", "conv", "linear").choices
     ('conv', 'linear')
@@ -90,7 +90,7 @@ _OPTIONAL: Mapping[Any, Any] = {
 
 
 def checked(name: str, kind: Any, field: Field, value: Any) -> Any:
-    """The value in the field's type, or a ``ConfigError`` with the allowed values.
+    """The value, converted to the field's type. Raises ``ConfigError`` with the allowed values.
 
     >>> checked("depth", int, Field("blocks", 1, 100), 12)
     12
@@ -146,7 +146,7 @@ def _checkedchoice(name: str, field: Field, value: Any) -> str:
 
 
 def checked_ratio(name: str, value: float | None) -> float | None:
-    """A ratio of widths above 0, or None; ``ConfigError`` for anything else.
+    """A ratio of widths above 0, or None; else ``ConfigError``.
 
     >>> checked_ratio("mlp_ratio", 4), checked_ratio("mlp_ratio", None)
     (4, None)
@@ -162,7 +162,7 @@ def checked_ratio(name: str, value: float | None) -> float | None:
 
 
 def several(name: str, value: Any, *kinds: type) -> list[Any]:
-    """A list of values of some types, from one value or from an iterable.
+    """A list of values of the given types, from one value or from an iterable.
 
     >>> several("gpu", "t4", str), several("gpu", ("t4", "l4"), str)
     (['t4'], ['t4', 'l4'])
@@ -176,7 +176,7 @@ def several(name: str, value: Any, *kinds: type) -> list[Any]:
 
 
 def integer(name: str, value: object, low: int = 0, high: int = 10**18) -> int:
-    """An argument that is an integer in a range, numpy's and torch's integers among them.
+    """An argument that is an integer within a range; integers of numpy and torch are accepted.
 
     >>> integer("batch", 8), integer("batch", -1)
     Traceback (most recent call last):
@@ -191,7 +191,7 @@ def integer(name: str, value: object, low: int = 0, high: int = 10**18) -> int:
 
 
 def whole(value: Any) -> Any:
-    """A float without a fraction as the integer that it is: ``1e3`` images are 1000.
+    """A float without a fraction as an integer: ``1e3`` images are 1000.
 
     >>> whole(1e3), whole(1.5), whole("1e3")
     (1000, 1.5, '1e3')
@@ -200,7 +200,8 @@ def whole(value: Any) -> Any:
 
 
 def as_python(value: Any) -> Any:
-    """numpy's integers, booleans and text as Python's own; anything else is itself.
+    """Python's own value for an integer, boolean or text of numpy; anything else is returned
+    unchanged.
 
     >>> import numpy
     >>> as_python(numpy.int64(4)), as_python(numpy.bool_(True)), as_python(0.5)
@@ -211,15 +212,15 @@ def as_python(value: Any) -> Any:
         return value
     if isinstance(value, str):
         return str.__str__(value)
-    # a single number, not an array
+    # a single number of the library, not an array
     if kind.__module__ in ("numpy", "torch") and getattr(value, "shape", None) == ():
         return value.item()
     return value
 
 
 def within(value: Any, least: float, most: float, must: str, given: Any = None) -> float:
-    """A number between two limits; else ``ConfigError`` says what it ``must`` be, and what was
-    ``given`` where the value was read from a text.
+    """A number between two limits; else ``ConfigError`` says what it ``must`` be, and shows
+    ``given`` if the value was read from a text.
 
     >>> within(7, ABOVE_0, 10, "price must be above 0")
     7.0
@@ -247,7 +248,7 @@ def parse_size(text: str) -> int | Pair:
 
 
 def parse(name: str, kind: Any, field: Field, text: str) -> Any:
-    """A value from its spelling on a command line; ``none`` stands for no value.
+    """A value from its spelling on a command line; ``none`` means no value.
 
     >>> parse("img_size", Pair, Field("image"), "256x192")
     (256, 192)

@@ -1,6 +1,6 @@
-"""The flags of a scenario, and the use that each command makes of them: one row a flag.
+"""The flags of a scenario, and how each command uses them: one row for each flag.
 
-The command line and the library read the same table, so that a flag means the same in both.
+The command line and the library read the same table, so a flag means the same in both.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,7 +23,7 @@ __all__ = [
     "trained_aside",
 ]
 
-# a flag changes a forward pass and a training step, a step alone, or a time alone
+# whether a flag changes a forward pass and a training step, only a step, or only a time
 _BOTH, _STEP, _TIME = "both", "training", "time"
 FLAGS: Mapping[str, str] = {
     "batch": _BOTH,
@@ -57,7 +57,7 @@ TRAINING = tuple(flag for flag, of in FLAGS.items() if of == _STEP)
 
 
 def apart(keywords: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The flags of a scenario among keywords, and all others, such as fields of a config.
+    """Separates keywords into flags of the scenario and all others, such as fields of a config.
 
     >>> apart({"img_size": 384, "batch": 8})
     ({'batch': 8}, {'img_size': 384})
@@ -67,19 +67,18 @@ def apart(keywords: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 class Takes(Record):
-    """The use that a command makes of a flag of training.
+    """How a command uses a flag that only training has.
 
-    ``implies`` says when such a flag makes the mode ``train`` where none is given: ``always``, or
-    where a ``card`` is named. ``beside_infer`` says what becomes of it beside an explicit
-    ``infer``: it is ``refused``, or changes the ``training quantities`` that stand in the answer
-    too.
+    ``implies`` says when such a flag makes the mode ``train``, if no mode is given: ``always``, or
+    if a ``card`` is named. ``beside_infer`` says what happens to it beside an explicit ``infer``:
+    it is ``refused``, or changes the ``training quantities`` that the answer also has.
     """
 
     implies: str
     beside_infer: str
 
 
-# budget and explain have no row, since their answers have training quantities in every mode
+# budget and explain have no row: their answers have training quantities in every mode
 TAKES: Mapping[str, Takes] = {
     "report": Takes("card", "training quantities"),
     "compare": Takes("card", "training quantities"),
@@ -91,7 +90,7 @@ _R = TypeVar("_R")
 
 
 def settled(command: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
-    """A command's function, called with the mode that its flags imply.
+    """Makes a command's function use the mode that its flags imply.
 
     >>> settled("fit")(dict)(ema=1)
     {'ema': 1, 'mode': 'train'}
@@ -109,10 +108,10 @@ def settled(command: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
 
 
 def mode_of(command: str, keywords: Mapping[str, object]) -> dict[str, str]:
-    """The mode that a command's keywords imply; none where one is given, or none is implied.
+    """The mode that a command's keywords imply; empty if a mode is given, or if none is implied.
 
-    Raises ``ConfigError`` for a flag of training beside an explicit ``infer``, where the command
-    has no training quantities.
+    Raises ``ConfigError`` for a flag of training beside an explicit ``infer``, if the command has
+    no training quantities.
 
     >>> mode_of("fit", {"ema": 1}), mode_of("report", {"ema": 1})
     ({'mode': 'train'}, {})
@@ -134,8 +133,8 @@ def mode_of(command: str, keywords: Mapping[str, object]) -> dict[str, str]:
 
 
 def check_layout(config: object, scenario: Scenario) -> None:
-    """Refuses a layout whose bytes no formula knows: a convolutional backbone keeps other copies in
-    channels last, while a patch embedding keeps the same bytes in both layouts.
+    """Refuses channels last for a hybrid, since no formula knows those bytes: its convolutional
+    backbone makes other copies then. A patch embedding has the same bytes in both layouts.
 
     >>> from vitcost.zoo import resolve
     >>> check_layout(resolve("vit_base_patch16_224").config, Scenario(layout="nhwc"))
@@ -154,7 +153,7 @@ def check_layout(config: object, scenario: Scenario) -> None:
 
 
 def trained_aside(scenario: Scenario) -> tuple[str, ...]:
-    """The flags of training of a scenario of inference: they change its training quantities alone.
+    """The flags of training in a scenario of inference: they change only its training quantities.
 
     >>> trained_aside(Scenario(ema=1)), trained_aside(Scenario(ema=1, mode="train"))
     (('ema',), ())

@@ -1,7 +1,7 @@
-"""When an accepted flag changes no number of an answer, and why it cannot: a row each.
+"""When an accepted flag changes no number of an answer, and why: one row for each case.
 
-``vitcost/flags.md`` is this table. A row without ``where`` has a condition that answers alone show;
-the tests hold every row against answers.
+``vitcost/flags.md`` is this table. A row without ``where`` has a condition that only the answer
+shows; tests compare every row with answers.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,8 +16,8 @@ Asked = Mapping[str, object]
 
 
 class Where(NamedTuple):
-    """A flag and the values with which it meets a condition: ``others`` than these, or without
-    values where the flag is not given."""
+    """A condition on one flag: it has one of ``values``; with ``others``, it has none of these;
+    without values, it is not given."""
 
     flag: str
     values: tuple[object, ...] = ()
@@ -32,7 +32,8 @@ class Where(NamedTuple):
 class Idle(NamedTuple):
     """Flags that cannot matter in some commands under a condition, and the reason.
 
-    ``where`` says it of conditions that one flag alone decides; the command line tells of these.
+    ``where`` is set if a single flag decides the condition; the command line prints a note only
+    then.
     """
 
     flags: tuple[str, ...]
@@ -362,9 +363,9 @@ IDLE = (*SCENARIO, *FIELDS)
 
 
 def idle(command: str, keywords: Asked, varied: tuple[str, ...] = ()) -> Iterator[str]:
-    """Why flags that were given to a command cannot matter, a sentence each.
+    """The reasons why flags given to a command cannot matter, one sentence each.
 
-    ``varied`` are fields that have several values: a condition that reads them is not known.
+    ``varied`` are fields with several values, on which a condition cannot be decided.
 
     >>> list(idle("report", {"lora_layers": "fc1"}))
     ['lora_layers changes nothing where lora is 0: there are no adapters']

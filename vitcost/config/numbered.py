@@ -1,16 +1,16 @@
-"""Values of flags that have a number in them: a version of torch, layers that are counted off."""
+"""Values of flags that contain a number: a version of torch, or a number of layers."""
 
 from vitcost.errors import ConfigError, shown
 
 __all__ = ["ENGINES", "checkpointed", "frozen", "torch_version"]
 
-# engines that run a model in torch's place, with kernels of their own and no Python between them
+# engines that run a model instead of torch, with their own kernels and no Python between these
 ENGINES = ("tensorrt", "aitemplate", "fastertransformer")
 
 
 def torch_version(text: str) -> tuple[int, int] | None:
-    """The version of torch that decides which kernels there are; None where none is given, and for
-    an engine that runs a model in torch's place.
+    """The version of torch, which decides the kernels that exist; None if none is given, and for an
+    engine that runs a model instead of torch.
 
     >>> torch_version("2.4.0"), torch_version("2.10.1+cu130"), torch_version("")
     ((2, 4), (2, 10), None)
@@ -28,8 +28,8 @@ def torch_version(text: str) -> tuple[int, int] | None:
 
 
 def checkpointed(text: str) -> tuple[str, int]:
-    """The engine's pass of checkpointing, and how many layers share a region, or are regions at one
-    end.
+    """The engine's checkpointing pass and its number: how many layers share a region, or how many
+    layers at one end are regions.
 
     >>> checkpointed("every:4"), checkpointed("first:6")
     (('layers', 4), ('first', 6))
@@ -48,7 +48,7 @@ def checkpointed(text: str) -> tuple[str, int]:
 
 
 def frozen(text: str) -> tuple[str, int]:
-    """The engine's pass that freezes parameters, and how many layers it counts off.
+    """The engine's pass that freezes parameters, and its number of layers.
 
     >>> frozen("all-but-last:2")
     ('last', 2)
@@ -65,5 +65,6 @@ def frozen(text: str) -> tuple[str, int]:
 
 
 def _layers(text: str) -> int | None:
-    """A number of layers; None where it is none, or more than a model can have."""
+    """A number of layers; None if the text is no number, or the number is larger than any
+    model's."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None

@@ -1,7 +1,8 @@
-"""The flags and keywords of other tools, each met with the offer of ours: one row a word.
+"""Flags and keywords of other tools, each with the flag of vitcost to use instead: one row for each
+word.
 
-The offer is spelled out with the value that was given, because a value may mean something else
-here. A word that stands here is a mistake, so that this table is loaded for a message alone.
+The message spells our flag with the value that was given, since a value may have another meaning
+here. A word in this table is always a mistake, so the table is imported only for a message.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,9 +14,10 @@ __all__ = ["FLAGS", "Word", "offer", "unknown_field"]
 
 
 class Word(Record):
-    """Our flags for a word, each with its value, and a remark; ``{}`` is the value that was given.
+    """Our flags for another tool's word, each with its value, and a remark; ``{}`` is the given
+    value.
 
-    Without flags the remark stands alone.
+    Without flags only the remark is printed.
     """
 
     ours: tuple[tuple[str, str], ...]
@@ -133,7 +135,7 @@ FLAGS: Mapping[str, Word] = {
 
 
 def offer(name: str, text: str = "", *, python: bool = False) -> str:
-    """Our word for another tool's flag or keyword; nothing for a word that is in no row.
+    """Our flag for another tool's flag or keyword; empty if no row has the word.
 
     >>> offer("batch_size", "8"), offer("batch_size", "8", python=True)
     ('--batch-size is --batch here: --batch 8', 'batch_size is batch here: batch=8')
@@ -173,7 +175,8 @@ def _flag(name: str) -> str:
 
 
 def unknown_field(name: str, known: Iterable[str], value: object = "") -> UnknownName:
-    """A keyword that no model has: with the offer of ours, or with the fields and flags near it.
+    """The error for a keyword that no model has: with our own word for it, or with the nearest
+    fields and flags.
 
     >>> str(unknown_field("depht", ["depth", "embed_dim"]))
     "unknown field 'depht'; did you mean depth?"

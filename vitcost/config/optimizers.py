@@ -1,4 +1,5 @@
-"""The optimizers, one row each: class, states, and the bytes that a step allocates and moves."""
+"""The optimizers, one row each: class, states, and the bytes that a step allocates, reads and
+writes."""
 
 from collections.abc import Callable, Iterator, Mapping
 from math import prod
@@ -9,26 +10,27 @@ from vitcost.errors import NotCovered
 
 __all__ = ["OPTIMIZERS", "Change", "Optimizer", "Shape"]
 
-# ints, or sizes of any kind that the engine runs on
+# integers, or sizes of any other kind that the engine supports
 Size: TypeAlias = Any
 Shape: TypeAlias = tuple[Size, ...]
 
 
 class Change(Record):
-    """An assignment in an optimizer's loop: a local gets a storage of ``size`` bytes beside the
-    ones that it holds, or, without a size, drops all but the ``last`` of them."""
+    """An assignment in an optimizer's loop. With a ``size``, a local gets a storage of that many
+    bytes beside those that it holds; without one, it drops all but the ``last`` of its storages."""
 
     local: str
     size: Size | None = None
     last: int = 0
 
 
-# the storages of a loop that updates a parameter of a shape and of so many bytes an element
+# yields the storages of a loop that updates a parameter with a given shape and bytes per element
 Walk: TypeAlias = Callable[[Shape, int], Iterator[Change]]
 
 
 def _quotient(shape: Shape, e: int) -> Iterator[Change]:
-    """Adam: denom = √v / √c + ε, the root beside the quotient of the tensor before."""
+    """Adam: denom = √v / √c + ε; the root is allocated while the quotient of the tensor before is
+    alive."""
     yield Change("root", e * prod(shape))
     yield Change("denom", e * prod(shape))
     yield Change("root")
@@ -38,19 +40,19 @@ def _quotient(shape: Shape, e: int) -> Iterator[Change]:
 class Optimizer(Record):
     """State tensors that an optimizer keeps for each parameter, and counters for each tensor.
 
-    ``step`` is how it walks over the parameters, which decides what a step allocates on the way:
-    ``foreach`` all of them at once, ``loop`` one after the other, ``fused`` in one kernel,
-    ``compiled`` by a kernel of torch.compile for each shape, which allocates no more than its
-    operators would in a loop. Empty: as torch chooses, foreach on CUDA and a loop on the CPU.
-    ``walk`` are the storages of a loop. ``passes`` is how many tensors of a parameter's size its
-    kernels read and write, ``moved`` how many bytes of each element beside these, and ``products``
-    the FLOPs of a tensor's matrix products. ``real`` is the class, ``options`` what it is made
-    with, which ``check`` steps. ``kept`` are the bytes of the states of a tensor where they are no
-    multiple of it: of its shape, and of its bytes an element; ``tables`` the bytes of tables and
-    counters that all of its tensors share, once one of them is ``cut`` into blocks, which a tensor
-    of so many elements is; ``beside`` the bytes that a foreach step allocates for each tensor
-    beside its copy. ``platforms`` are those whose kernels it has. An optimizer of matrices has
-    ``rest`` step all other tensors.
+    ``step`` is how it goes through the parameters, which decides the temporaries of a step:
+    ``foreach``, all of them at once; ``loop``, one after the other; ``fused``, in one kernel;
+    ``compiled``, by a kernel of torch.compile for each shape, which allocates no more than its
+    operators would in a loop. Empty: torch's choice, foreach on CUDA and a loop on the CPU.
+    ``walk`` yields the storages of a loop. ``passes`` is how many tensors of a parameter's size its
+    kernels read and write, ``moved`` how many further bytes per element, and ``products`` the FLOPs
+    of a tensor's matrix products. ``real`` is the class that ``check`` steps, and ``options`` are
+    its arguments. ``kept`` gives the bytes of a tensor's states if they are not a multiple of its
+    size, from its shape and its bytes per element. ``tables`` are the bytes of tables and counters
+    that all tensors share as soon as one of them is cut into blocks; tensors with at least ``cut``
+    elements are; ``beside`` are the bytes that a foreach step allocates for each tensor beside its
+    copy. ``platforms`` are those that it has kernels for. For an optimizer of matrices, the
+    optimizer ``rest`` steps all other tensors.
     """
 
     moments: int
@@ -74,7 +76,7 @@ class Optimizer(Record):
         return self.step or ("foreach" if platform == "cuda" else "loop")
 
     def of(self, shape: Shape) -> "Optimizer":
-        """The row that steps a tensor of a shape.
+        """The row that steps a tensor of this shape: the optimizer itself, or its ``rest``.
 
         >>> OPTIMIZERS["muon"].of((8, 8)).real, OPTIMIZERS["muon"].of((8,)).real
         ('torch.optim.Muon', 'torch.optim.AdamW')
@@ -83,7 +85,8 @@ class Optimizer(Record):
 
 
 def _ahead(shape: Shape, e: int) -> Iterator[Change]:
-    """NAdamW: the moment of the step ahead, in a local that the next tensor's own moment takes."""
+    """NAdamW: the moment one step ahead is a local, and is freed when the next tensor's is
+    assigned."""
     yield Change("ahead")
     yield Change("ahead", e * prod(shape))
     yield from _quotient(shape, e)
@@ -95,14 +98,14 @@ def _sign(shape: Shape, e: int) -> Iterator[Change]:
 
 
 def _nesterov(shape: Shape, e: int) -> Iterator[Change]:
-    """SGD: d + μ · buffer, in a local that the next tensor's gradient takes."""
+    """SGD: d + μ · buffer is a local, and is freed when the next tensor's gradient is assigned."""
     yield Change("grad")
     yield Change("grad", e * prod(shape))
 
 
 def _factored(shape: Shape, e: int) -> Iterator[Change]:
-    """Adafactor: means over rows and over columns, and the estimate that they multiply to, which is
-    the update; the update of the tensor before is let go when the estimate is."""
+    """Adafactor: means over rows and over columns, and their product, the estimate, which becomes
+    the update; the update of the tensor before is freed when the estimate is assigned."""
     if len(shape) > 1:
         *outer, rows, columns = shape
         for local, size in (("rows", prod(outer) * rows), ("columns", prod(outer) * columns)):
@@ -119,7 +122,8 @@ def _factored(shape: Shape, e: int) -> Iterator[Change]:
 
 
 def _factors(shape: Shape, e: int) -> Size:
-    """Adafactor: a second moment of rows and one of columns, of a vector its own, and a counter."""
+    """Adafactor: second moments of rows and of columns (a vector has one of its own), and a
+    counter."""
     if len(shape) < 2:
         return e * prod(shape) + 4
     *outer, rows, columns = shape
@@ -127,8 +131,8 @@ def _factors(shape: Shape, e: int) -> Size:
 
 
 def _trusted(shape: Shape, e: int) -> Iterator[Change]:
-    """LAMB: the gradient over the global norm, a root and a quotient as Adam's, and the update,
-    which the next tensor's takes the place of."""
+    """LAMB: the gradient divided by the global norm; a root and a quotient, as in Adam; and the
+    update, which is freed when the next tensor's is assigned."""
     yield Change("norm")
     yield Change("norm", e)
     yield Change("grad")
@@ -139,8 +143,9 @@ def _trusted(shape: Shape, e: int) -> Iterator[Change]:
 
 
 def _orthogonal(shape: Shape, e: int) -> Iterator[Change]:
-    """Muon: the update of the momentum ahead, and in bf16 its Newton-Schulz iteration X' = a X +
-    (b G + c G²) X with G = X Xᵀ, whose last X the next tensor's update takes the place of."""
+    """Muon: the update of the momentum one step ahead, and in bf16 its Newton-Schulz iteration X' =
+    a X + (b G + c G²) X with G = X Xᵀ; the last X is freed when the next tensor's update is
+    assigned."""
     rows, columns = shape
     short = _smaller(rows, columns)
     yield Change("update", e * prod(shape))
@@ -160,7 +165,7 @@ def _orthogonal(shape: Shape, e: int) -> Iterator[Change]:
 
 
 def _smaller(a: Size, b: Size) -> Size:
-    """The smaller of two sizes; ``NotCovered`` for polynomials, which have none."""
+    """The smaller of two sizes. Raises ``NotCovered`` for polynomials, which cannot be compared."""
     difference = a - b
     if not hasattr(difference, "__abs__"):
         raise NotCovered("the shorter side of a matrix by one formula: Muon multiplies with it")
@@ -168,29 +173,30 @@ def _smaller(a: Size, b: Size) -> Size:
 
 
 def _newton_schulz(shape: Shape) -> Size:
-    """FLOPs of Muon's iterations: X Xᵀ, its square, and that times X."""
+    """FLOPs of Muon's iterations: X Xᵀ, its square, and the product of that with X."""
     rows, columns = shape
     short = _smaller(rows, columns)
     return _ITERATIONS * (2 * 2 * short * rows * columns + 2 * short**3)
 
 
 def _compiled(shape: Shape, e: int) -> Iterator[Change]:
-    """torchao's Adam, one operator after the other: 32 bytes an element at most, when eight int64
-    codes are searched for beside six tensors in float32; and two numbers in float32."""
+    """torchao's Adam, operator by operator: at most 32 bytes per element, when the search for eight
+    int64 codes runs beside six float32 tensors; and two float32 numbers."""
     yield Change("update", 32 * prod(shape) + 8)
     yield Change("update")
 
 
-# torch.optim.Muon: iterations of Newton and Schulz
+# iterations of Newton and Schulz in torch.optim.Muon
 _ITERATIONS = 5
-# bitsandbytes: elements that share a scale, the least tensor that is cut, and codes of a byte
+# bitsandbytes: elements that share a scale, the smallest tensor that is cut into blocks, and the
+# number of codes of a byte
 _BLOCK, _LEAST, _CODES = 256, 4096, 256
 
 
 def _low_bits(bits: int, block: int, codes: int) -> Callable[[Shape, int], Size]:
-    """torchao: two moments, each with a scale of 4 bytes a block and a table of its own, and a
-    counter; a tensor of less than 4,096 elements, or one that is not cut into whole blocks, has
-    them in its own type."""
+    """torchao: two moments, each with a scale of 4 bytes for a block and a table of its own, and a
+    counter. A tensor with fewer than 4,096 elements, or one that does not divide into whole blocks,
+    has moments in its own type."""
 
     def kept(shape: Shape, e: int) -> Size:
         n = prod(shape)
@@ -206,8 +212,8 @@ def _low_bits(bits: int, block: int, codes: int) -> Callable[[Shape, int], Size]
 
 
 def _blocks(moments: int) -> Callable[[Shape, int], Size]:
-    """bitsandbytes: a byte an element and a scale of 4 bytes for each 256 of them, rounded up; a
-    tensor of less than 4,096 elements has its moments in float32."""
+    """bitsandbytes: a byte per element, and a scale of 4 bytes for each 256 of them, rounded up. A
+    tensor with fewer than 4,096 elements has its moments in float32."""
 
     def kept(shape: Shape, e: int) -> Size:
         n = prod(shape)
@@ -232,14 +238,14 @@ _AMSGRAD_PASSES = 3
 
 _FOREACH, _LOOP, _FUSED = {"foreach": True}, {"foreach": False}, {"fused": True}
 _AMSGRAD = {"amsgrad": True}
-# steps counted on the card, so that a graph can replay them: both bias corrections of each tensor
-# are numbers in float32 there, too
+# the steps are counted on the card, so that a graph can replay them: both bias corrections of each
+# tensor are also float32 numbers on the card
 _CAPTURABLE = {"capturable": True, **_FOREACH}
 _CORRECTIONS = 2 * 4
 
 
 def _adam(step: str = "", options: Mapping[str, object] = {}, *, decay: bool = False) -> Optimizer:
-    """Adam, or AdamW, which decays weights apart from gradients."""
+    """Adam; or AdamW, which decays weights separately from gradients."""
     amsgrad, capturable = "amsgrad" in options, "capturable" in options
     passes = _FUSED_PASSES if step == "fused" else _ADAM_PASSES + decay * _DECAY
     name = "AdamW" if decay else "Adam"
@@ -252,8 +258,8 @@ def _adam(step: str = "", options: Mapping[str, object] = {}, *, decay: bool = F
 
 
 def _bytes(moments: int, name: str) -> Optimizer:
-    """An optimizer of bitsandbytes: one kernel reads p, g and codes of a byte, and writes p and
-    codes; scales, 4 bytes for 256 of them, are left out."""
+    """An optimizer of bitsandbytes: one kernel reads p, g and codes of one byte, and writes p and
+    codes; the scales, 4 bytes for 256 elements, are not counted."""
     states = ", ".join(f"state{i}, absmax{i}" for i in range(1, 1 + moments))
     return Optimizer(
         0, 0, "in place", 3, f"bitsandbytes.optim.{name}", {},
@@ -264,8 +270,8 @@ def _bytes(moments: int, name: str) -> Optimizer:
 
 
 def _torchao(name: str, bits: int, block: int, codes: int = 0) -> Optimizer:
-    """An optimizer of torchao: its compiled kernel reads p, g and two codes, and writes p and
-    these."""
+    """An optimizer of torchao: its compiled kernel reads p, g and two codes, and writes p and both
+    codes."""
     return Optimizer(
         0, 0, "compiled", 3, f"torchao.optim.{name}", {},
         f"torchao 0.18.0, optim.{name}: step, exp_avg, exp_avg_sq in blocks of {block} elements; "
@@ -312,7 +318,7 @@ OPTIMIZERS: Mapping[str, Optimizer] = {
         "Chen et al. 2023, arXiv 2302.06675; timm.optim.Lion(foreach=False): exp_avg", _sign,
     ),
     "nadamw": Optimizer(
-        # as AdamW, and m + β (g - m) once more
+        # like AdamW, and once more m + β (g - m)
         2, 4, "loop", _ADAM_PASSES + _DECAY + 3, "timm.optim.NAdamW", _LOOP,
         "timm.optim.NAdamW(foreach=False): exp_avg, exp_avg_sq, step", _ahead,
     ),

@@ -1,7 +1,7 @@
-"""Classes of data that are made without compiling code.
+"""Data classes that are made without compiling code.
 
-``dataclass`` and ``NamedTuple`` write the source of methods and compile it, for each class anew,
-which is most of what a class costs at a start. Here the methods are written once, for every class.
+``dataclass`` and ``NamedTuple`` generate and compile the source of methods for each class, which
+takes most of the time of a class at start. Here the methods are written once for all classes.
 """
 
 import sys
@@ -35,20 +35,20 @@ def immutable(cls: type[T]) -> type[T]:
     """
     for method in (_init, _eq, _hash, _repr, _setattr, _delattr, _setstate):
         name = f"_{method.__name__}__"
-        # a base may have a repr of its own
+        # a base class may have a repr of its own
         if name != "__repr__" or cls.__repr__ is object.__repr__:
             setattr(cls, name, method)
     record: Any = dataclass(init=False, repr=False, eq=False, slots=True, kw_only=True)(cls)
     record._fields = [field.name for field in fields(record)]
     record._defaults = {name: field.default for name, field in record.__dataclass_fields__.items()}
     record.__signature__ = _Signature()
-    # one name alone would give no tuple
+    # with a single name attrgetter would not return a tuple
     record._values = attrgetter(*record._fields, "__class__")
     return cast("type[T]", record)
 
 
 class _Signature:
-    """The signature of a class, which is made where somebody looks at it."""
+    """The signature of a class, made only when it is read."""
 
     def __get__(self, instance: object, cls: Any) -> "Signature":
         from inspect import Parameter, Signature
@@ -74,7 +74,7 @@ def _init(self: Any, /, **given: Any) -> None:
         if value is MISSING:
             raise TypeError(f"{type(self).__name__}() misses its field {name!r}")
         object.__setattr__(self, name, value)
-    # the values left are for the rest of a class's own making
+    # the values left over are for the class's own __post_init__
     if hasattr(self, "__post_init__"):
         self.__post_init__(**values)
 
@@ -109,13 +109,14 @@ def _setstate(self: object, state: tuple[None, dict[str, object]]) -> None:
 if TYPE_CHECKING:
     from typing import NamedTuple as Record
 else:
-    # the type of a named tuple's attribute, which reads a field as fast as a slot
+    # the type of a named tuple's attributes, which reads a field as fast as a slot
     _Getter = type(namedtuple("One", "field").field)
 
     _new = tuple.__new__
 
     def _annotated(body):
-        """The annotated names of the body of a class, which Python 3.14 has as a function."""
+        """The annotated names in the body of a class; in Python 3.14 the annotations are a
+        function."""
         if "__annotations__" in body or sys.version_info < (3, 14):
             return tuple(body.get("__annotations__", ()))
         from annotationlib import (
@@ -128,7 +129,7 @@ else:
         return tuple(call_annotate_function(annotate, Format.FORWARDREF) if annotate else ())
 
     class _Rows(type):
-        """Makes a class of records from its annotations."""
+        """The metaclass that makes a class of records from its annotations."""
 
         def __new__(mcs, name, bases, body):
             if not getattr(bases[0], "_fields", ()):
@@ -139,8 +140,9 @@ else:
             return super().__new__(mcs, name, bases, body)
 
     class Record(tuple, metaclass=_Rows):
-        """A ``NamedTuple`` in all that it does. A class costs a fifth of its time, a tuple twice,
-        so that tuples of which a report makes hundreds are ``NamedTuple`` s.
+        """Behaves like a ``NamedTuple`` in every way. Making a class takes a fifth of the time,
+        making a tuple twice the time, so tuples that a report makes by the hundred are real
+        ``NamedTuple`` s.
 
         >>> class Size(Record):
         ...     height: int
@@ -173,7 +175,7 @@ else:
         __repr__ = _repr
 
     def _left(cls, names, named):
-        """The fields of a record that are not given by their place."""
+        """The values of a record's fields that were not given by position."""
         if not names or (named and not named.keys() <= {*names}):
             raise TypeError(f"{cls.__name__}() has no such fields, or has them twice: {[*named]}")
         named = cls._field_defaults | named

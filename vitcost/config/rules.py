@@ -1,4 +1,4 @@
-"""Rules of a ``ViTConfig``: timm's assertions, and configs that its classes cannot build."""
+"""Rules of a ``ViTConfig``: timm's assertions, and configs that timm's classes cannot build."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields
@@ -10,17 +10,18 @@ from vitcost.config.codes import CODES, lacks
 
 __all__ = ["RULES", "broken_rule", "divisors_near"]
 
-# a ViTConfig, which asks these when it is made; in a sweep its sizes are arrays, and so are answers
+# a ViTConfig, which checks these rules when it is made; in a sweep its sizes, and the answers, are
+# arrays
 Config: TypeAlias = Any
 
-# VisionTransformer has every pool
+# the pools of each class; VisionTransformer has all of them
 _POOLS = {
     "Eva": ("token", "avg", "avgmax", "max", "map", ""),
     "Beit": ("token", "avg", ""),
 }
 
 
-# equal blocks are costed once; each block that differs costs a hundredth of a second
+# equal blocks are computed once, and each block that differs takes a hundredth of a second
 MOST_CHANGES = 100
 
 
@@ -30,25 +31,27 @@ def _changes(values: tuple[int, ...]) -> int:
 
 
 def _takes_any_image(c: Config) -> bool:
-    """Whether positions are resampled to each image, or there are none."""
+    """Whether the model takes images of any size: positions are resampled to each image, or there
+    are none."""
     plain = c.pos_embed == "none" and c.rope_type == "none"
     return bool(c.dynamic_img_size or c.interpolate_pos_encoding or plain)
 
 
 def _keeps_its_image(c: Config) -> bool:
-    """Whether no argument of its library has it take other images: relative positions are those of
-    one grid, and timm's BEiT has no dynamic_img_size."""
+    """Whether the model takes only its own image size: relative positions belong to one grid, and
+    timm's BEiT has no dynamic_img_size."""
     relative = c.use_rel_pos_bias or c.use_shared_rel_pos_bias
     return bool(relative or (c.model_class == "Beit" and not c.interpolate_pos_encoding))
 
 
 def _lacked(c: Config) -> Any:
-    """Whether a field has a value that no argument of its library gives it."""
+    """Whether a field has a value that no argument of its library can give."""
     return _any(answer for _, answer in _lacking(c))
 
 
 def _lacking(c: Config) -> Iterator[tuple[str, Any]]:
-    """The fields that its library has no argument for, and whether each is not the default."""
+    """The fields for which its library has no argument, and whether each differs from the
+    default."""
     for field in fields(c) if CODES[c.code].fields else ():
         value = getattr(c, field.name)
         if lacks(c.code, field.name, value):
@@ -56,12 +59,12 @@ def _lacking(c: Config) -> Iterator[tuple[str, Any]]:
 
 
 def _any(answers: Iterable[Any]) -> Any:
-    """Whether one of the conditions holds, element by element for arrays."""
+    """Whether one of the conditions holds; element by element for arrays."""
     return reduce(lambda one, other: one | other, answers, False)
 
 
 def divisors_near(width: int, heads: int) -> str:
-    """The numbers next to one that a width can be divided by.
+    """The numbers nearest to ``heads`` by which a width can be divided.
 
     >>> divisors_near(768, 7), divisors_near(768, 1000)
     ('6 or 8', '768')
@@ -71,7 +74,7 @@ def divisors_near(width: int, heads: int) -> str:
     return " or ".join(str(n) for n in dict.fromkeys((below, above)) if n is not None)
 
 
-# (broken, message)
+# pairs: whether a config breaks the rule, and the message
 RULES: tuple[tuple[Callable[[Config], Any], str], ...] = (
     (_lacked, "code {c.code} has no {lacked}; code timm has it"),
     (
@@ -138,7 +141,7 @@ RULES: tuple[tuple[Callable[[Config], Any], str], ...] = (
         "{c.table}",
     ),
     (
-        # a table that is made for the whole patches has no place for those that padding adds
+        # a position table for whole patches has no entries for patches that padding adds
         lambda c: (
             c.dynamic_img_pad
             and not c.dynamic_img_size
@@ -235,7 +238,7 @@ RULES: tuple[tuple[Callable[[Config], Any], str], ...] = (
 
 
 def broken_rule(c: Config) -> str:
-    """The message of the first rule that a config breaks; empty where it keeps every rule.
+    """The message of the first rule that a config breaks; empty if it keeps every rule.
 
     >>> from vitcost.config.vit_config import ViTConfig
     >>> broken_rule(ViTConfig())

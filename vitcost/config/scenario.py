@@ -1,4 +1,4 @@
-"""``Scenario``: how a model is run, every choice resolved and named."""
+"""``Scenario``: how a model runs, with every choice resolved and named."""
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
@@ -24,11 +24,11 @@ __all__ = [
 
 
 class Precision(Record):
-    """Bytes of a parameter, and which passes the engine applies."""
+    """The bytes of a parameter, and the passes that the engine applies."""
 
     engine: str  # fp32 | amp | half
     param_bytes: int
-    half: str = "bf16"  # the type of two bytes, where there is one
+    half: str = "bf16"  # the two-byte type, if there is one
 
 
 PRECISIONS = {
@@ -43,10 +43,11 @@ PRECISIONS = {
 
 
 class Recipe(Record):
-    """A named accounting of model states, in bytes a parameter; 0: by precision and optimizer.
+    """A named accounting of model states, in bytes per parameter; 0: precision and optimizer
+    decide.
 
     ``master`` is the copy of the weights that the optimizer updates, ``main_gradients`` the copy of
-    the gradients that it reads, where these are not the ones of the model itself.
+    the gradients that it reads, if the optimizer does not use the model's own.
     """
 
     precision: str
@@ -103,7 +104,7 @@ CHOICES = {
     "gather": ("all", "all-grad", "local", "local-grad"),
 }
 
-# of a batch
+# the most images of a batch
 MOST_IMAGES = 10**9
 _RANGES = {"ranks": (1, 10**6), "zero": (0, 3), "ema": (0, 100), "accumulate": (1, 10**6)}
 
@@ -145,7 +146,7 @@ HELP = {
 }
 
 
-# flags beside which no gradient can go before the backward pass is over
+# flags with which no gradient may be freed before the backward pass is over
 _NEED_GRADIENTS = {
     "accumulate": "gradients are added up before the optimizer steps",
     "zero_grad": "there are no gradients left to set to zero",
@@ -159,7 +160,7 @@ _WORDS: dict[object, str] = {bool: "true or false", int: "an integer", str: "tex
 
 @immutable
 class Scenario:
-    """How a model is run; every field is a flag of the command line.
+    """How a model runs; every field is a flag of the command line.
 
     >>> Scenario(batch=8, precision="amp-bf16").mode
     'infer'
@@ -173,7 +174,7 @@ class Scenario:
     optimizer: str = "adamw"
     checkpointing: str = "none"  # none | selective | block | every:K | first:K | last:K
     freeze: str = "none"  # none | all | backbone | first:K | all-but-last:K
-    lora: int = 0  # rank of the adapters; 0: none. They train with the head, nothing else does
+    lora: int = 0  # rank of the adapters; 0: none. Only the adapters and the head train
     lora_layers: str = "qkv,proj"
     recipe: str = "torch"
     layout: str = "nchw"
@@ -185,7 +186,8 @@ class Scenario:
     ema: int = 0
     accumulate: int = 1
     zero_grad: str = "none"
-    policy: str = "none"  # none | reduce-fp32 | reduce-half: shards in fp32 beside half precision
+    # none | reduce-fp32 | reduce-half: fp32 shards beside weights in half precision
+    policy: str = "none"
     # arguments of timm.utils.ModelEmaV3
     ema_dtype: str = "model"
     ema_device: str = "model"
@@ -260,8 +262,8 @@ class Scenario:
             )
 
     def _check_scaled(self) -> None:
-        """Refuses a scaler of a loss that is not in fp16, and of gradients that torch does not
-        divide: "Attempting to unscale FP16 gradients" (torch/amp/grad_scaler.py)."""
+        """Refuses a scaler if the loss is not computed in fp16, or if torch does not unscale the
+        gradients: "Attempting to unscale FP16 gradients" (torch/amp/grad_scaler.py)."""
         widened = self.policy != "none" or OPTIMIZERS[self.optimizer].step == "fused"
         halves = self.precision == "fp16" and widened and self.recipe == "torch"
         if self.precision != "amp-fp16" and not halves:
@@ -272,7 +274,7 @@ class Scenario:
             )
 
     def _check_gradients_go(self) -> None:
-        """Refuses flags that need all gradients when the backward pass is over."""
+        """Refuses flags that need all gradients at the end of the backward pass."""
         for name, why in _NEED_GRADIENTS.items():
             value_of = getattr(self, name)
             if value_of != self.__dataclass_fields__[name].default:
@@ -282,14 +284,14 @@ class Scenario:
     def of(
         cls, *, precision: str | None = None, optimizer: str | None = None, **flags: Any
     ) -> "Scenario":
-        """A scenario from flags. A recipe sets flags that are not given, and refuses others than
-        its own."""
+        """A scenario from flags. A recipe sets the flags that are not given, and refuses other
+        values than its own."""
         precision, optimizer = (
             cast("str | None", value(name, setting))
             for name, setting in (("precision", precision), ("optimizer", optimizer))
         )
         name = flags.get("recipe")
-        # a word that is no recipe is refused below
+        # a word that is not a recipe is refused below
         recipe = RECIPES.get(name if isinstance(name, str) else "", RECIPES["torch"])
         for flag, setting, fixed in (
             ("precision", precision, recipe.precision),
@@ -306,8 +308,8 @@ class Scenario:
         )
 
     def added_to(self, flags: Mapping[str, Any]) -> "Scenario":
-        """The scenario of a module that fixes some flags: a flag at its default takes the module's
-        value, and a flag with another value is refused.
+        """The scenario for a module whose state fixes some flags: a flag at its default takes the
+        module's value, and any other value is refused.
 
         >>> Scenario(batch=8).added_to({"checkpointing": "block"}).checkpointing
         'block'
@@ -323,12 +325,13 @@ class Scenario:
 
     @property
     def param_bytes(self) -> int:
-        """Bytes of an element of a parameter, and of a state of the optimizer."""
+        """Bytes per element of a parameter, and of a state of the optimizer."""
         return 4 if self.sharded_in_fp32 else PRECISIONS[self.precision].param_bytes
 
     @property
     def sharded_in_fp32(self) -> bool:
-        """Whether a step computes with weights in another type than their stored one."""
+        """Whether a step computes with weights in another type than the one in which they are
+        stored."""
         return self.policy != "none" and self.mode == "train"
 
     @property
@@ -338,8 +341,8 @@ class Scenario:
 
     @property
     def gradients_outlast(self) -> bool:
-        """Whether a rank has the gradients that it keeps for the whole step: shards that others are
-        added to, and the buffers of recipes that are not torch's own.
+        """Whether a rank keeps gradients during the whole step: shards to which others are added,
+        or the buffers of recipes that are not torch's own.
 
         >>> [Scenario(recipe=recipe).gradients_outlast for recipe in ("torch", "deepspeed")]
         [False, True]
@@ -348,7 +351,7 @@ class Scenario:
 
     @property
     def keeps_gradients(self) -> bool:
-        """Whether the backward pass finds gradients to add to, or buckets to write them into."""
+        """Whether the backward pass finds gradients to add to, or buckets to write into."""
         return self.views_gradients or self.accumulate > 1 or self.zero_grad == "zeros"
 
     @property
@@ -363,8 +366,8 @@ class Scenario:
 
     @property
     def counts_layers(self) -> bool:
-        """Whether a flag counts layers (``every:2``), so that every depth is a structure of its
-        own."""
+        """Whether a flag counts layers (``every:2``), so that each depth is a structure of
+        its own."""
         regions, layers = self.regions
         ends = ("first", "last")
         return layers > 1 or regions in ends or self.frozen[0] in ends

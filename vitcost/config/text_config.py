@@ -1,4 +1,5 @@
-"""``TextConfig`` and ``ClipConfig``: transformers that read text, alone or beside an image."""
+"""``TextConfig`` and ``ClipConfig``: transformers that read text, alone or beside an image
+tower."""
 
 from collections.abc import Mapping
 from dataclasses import InitVar, fields, replace
@@ -23,8 +24,8 @@ __all__ = [
     "tower_of",
 ]
 
-# open_clip's mask of later tokens is a buffer, which a tower that reads both ways has not; the
-# feature of such a tower is the last token, or the one of the largest index
+# open_clip's mask of later tokens is a buffer, which a bidirectional tower does not have; the
+# feature of such a tower is the last token, or the token with the largest index
 FAMILIES = (
     "gpt2",
     "open_clip",
@@ -33,7 +34,7 @@ FAMILIES = (
     "transformers.clip",
     "transformers.siglip",
 )
-# whose forward the blocks have
+# the library whose forward the blocks run
 _CODES = {family: family for family in FAMILIES if family.startswith("transformers")}
 _CODES["gpt2"] = "transformers.gpt2"
 _CODES |= {family: "open_clip" for family in FAMILIES if family.startswith("open_clip")}
@@ -95,12 +96,13 @@ class TextConfig:
 
     @property
     def losses(self) -> int:
-        """Cross entropies of its loss: a tower alone has none."""
+        """The number of cross entropies of its loss: a tower by itself has none."""
         return int(self.head == "lm")
 
     @property
     def blocks(self) -> ViTConfig:
-        """The same blocks in a model of one patch: the cost of a block is written once."""
+        """The same blocks in an image model of one patch, so that the costs of a block are written
+        once."""
         return ViTConfig(
             img_size=1,  # type: ignore[arg-type]
             patch_size=1,  # type: ignore[arg-type]
@@ -112,7 +114,7 @@ class TextConfig:
             mlp_dim=self.mlp_dim,
             act_layer=self.act_layer,
             proj_drop_rate=self.proj_drop_rate,
-            # GPT-2's MLP has one dropout, behind its last layer
+            # GPT-2's MLP has a single dropout, after its last layer
             act_drop_rate=0.0,
             attn_drop_rate=self.attn_drop_rate,
         )
@@ -132,11 +134,11 @@ TEXT_FIELDS: Mapping[str, tuple[Any, Field]] = {
 
 @immutable
 class ClipConfig:
-    """An image tower and a text tower whose features are compared, pair by pair.
+    """An image tower and a text tower, whose features are compared for every pair.
 
-    ``projection_dim`` is the width of the image tower's projection, which has no bias; 0 where its
-    features are compared as they are, or its own head makes them. ``logit_bias``: SigLIP adds one
-    to the scaled logits.
+    ``projection_dim`` is the width of the image tower's projection, which has no bias; 0 if its
+    features are compared directly, or come from its own head. ``logit_bias``: SigLIP adds one to
+    the scaled logits.
 
     >>> text = TextConfig(family="open_clip", embed_dim=512, num_heads=8, context_length=77,
     ...                   vocab_size=49408, head="projection", projection_dim=512)
@@ -161,7 +163,8 @@ class ClipConfig:
 
     @property
     def losses(self) -> int:
-        """Cross entropies beside its own loss, which is a part of the model."""
+        """The number of cross entropies outside of the model: none, as its loss is part of the
+        model."""
         return 0
 
     @property
@@ -177,13 +180,13 @@ class ClipConfig:
         }
 
 
-# fields of a tower alone: beside the other its features are compared
+# fields that only a tower by itself has: in a model of two, features are compared
 ALONE = ("num_classes", "head_bias", "drop_rate", "representation_size", "dist_token", "mask_ratio")
 TOWERS = ("vision", "text")
 
 
 def tower_of(config: ClipConfig, tower: str) -> ViTConfig | TextConfig:
-    """One of two towers by itself, its projection as its head.
+    """One tower of two as a model of its own, with its projection as its head.
 
     >>> from vitcost.zoo import resolve
     >>> tower_of(resolve("clip_vit_base_patch16").config, "vision").num_classes
@@ -199,9 +202,9 @@ def tower_of(config: ClipConfig, tower: str) -> ViTConfig | TextConfig:
 def configure_text(
     base: TextConfig | ClipConfig, name: str = "NAME", **overrides: Any
 ) -> TextConfig | ClipConfig:
-    """A config with fields put on top. In a model of two towers a field belongs to the image tower,
-    or to the text tower if only that has it. ``name`` is the model's name for messages. Raises
-    ``UnknownName`` for an unknown field, ``ConfigError`` for a field of a single tower.
+    """A config with some fields replaced. In a model of two towers a field belongs to the image
+    tower, or to the text tower if only that has it. ``name`` is the model's name for messages.
+    Raises ``UnknownName`` for an unknown field, ``ConfigError`` for a field of a single tower.
 
     >>> configure_text(TextConfig(), depth=6).depth
     6
@@ -231,14 +234,14 @@ def configure_text(
 
 
 def _replaced(base: TextConfig, overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields that follow an override: a width follows its ratio, the tokens of a text its
-    context."""
+    """The fields that follow from replaced ones: a width from its ratio, the tokens of a text from
+    its context."""
     replaced: dict[str, Any] = {}
     if "mlp_ratio" in overrides:
         replaced["mlp_dim"] = 0
     if "context_length" in overrides and "seq_len" not in overrides:
         replaced["seq_len"] = 0
     if "embed_dim" in overrides and "mlp_dim" not in overrides:
-        # a width of four times the model's stays that
+        # a width that was four times the model's stays four times the model's
         replaced["mlp_dim"] = 0 if base.mlp_dim == 4 * base.embed_dim else base.mlp_dim
     return replaced

@@ -1,4 +1,4 @@
-"""``ViTConfig``: a Vision Transformer in integers, validated once, at the edge."""
+"""``ViTConfig``: a Vision Transformer as integers, validated once, when it is made."""
 
 from collections.abc import Mapping
 from dataclasses import InitVar, fields
@@ -29,7 +29,7 @@ __all__ = [
     "merged",
 ]
 
-# vitcost.config.backbones has them as rows
+# the rows of vitcost.config.backbones
 _BACKBONES = (
     "resnetv2_stem", "resnetv2_26", "resnetv2_50", "resnetv2_50_s16",
     "resnet26d", "resnet50d", "resnet50d_s16", "mci",
@@ -41,10 +41,10 @@ _BACKBONES = (
 class ViTConfig:
     """A Vision Transformer, field by field, in timm's names.
 
-    Sizes are ``(height, width)``; an int means a square. ``mlp_dim`` is the width that the MLP's
-    last layer reads, behind a gate if there is one; it defaults to 4 · embed_dim, or to what timm
-    makes of ``mlp_ratio``. A field that is None follows a rule of timm's class ``model_class``.
-    Raises ``ConfigError`` with the field, the value and what is allowed.
+    Sizes are ``(height, width)``; an int means a square. ``mlp_dim`` is the input width of the
+    MLP's last layer, after a gate if there is one; by default it is 4 · embed_dim, or the width
+    that timm computes from ``mlp_ratio``. A field that is None follows a rule of timm's class
+    ``model_class``. Raises ``ConfigError`` with the field, the value and what is allowed.
 
     >>> ViTConfig(embed_dim=1280, depth=32, num_heads=16, patch_size=14).mlp_dim
     5120
@@ -203,7 +203,7 @@ class ViTConfig:
 
     def _fill_widths(self, mlp_ratio: float | None, pool_ratio: float | None) -> None:
         hidden = mlp_width = self.mlp_dim
-        # a width that is an array, as a sweep has them, is given
+        # a width that is an array, as in a sweep, counts as given
         if isinstance(mlp_width, int) and not mlp_width:
             hidden = mlp_width = _whole(self.embed_dim * (mlp_ratio or 4))
             if self.mlp_layer in _PACKED and "Scaling" not in self.block_fn:
@@ -234,39 +234,39 @@ class ViTConfig:
 
     @property
     def image(self) -> Pair:
-        """Height and width of the image that it is fed."""
+        """Height and width of the image that the model is fed."""
         return self.img_size if self.input_size is None else self.input_size
 
     @property
     def whole_patches(self) -> bool:
-        """Whether patches must cover the image, with nothing left over."""
-        # an image of any size may come where it is dynamic: timm asks for whole patches then
+        """Whether patches must cover the image without a rest."""
+        # a dynamic model may get an image of any size: timm then requires whole patches
         floor = self.floor_img_size and not (self.backbone or self.dynamic_img_size)
         return not (floor or self.dynamic_img_pad)
 
     @property
     def features(self) -> Pair:
-        """The sides of the map that patches are cut from: the image, or the features of a
+        """The sides of the map from which patches are cut: the image, or the features of a
         backbone."""
         return self._features(self.image)
 
     def _features(self, image: Pair) -> Pair:
         if not self.backbone:
             return image
-        # only hybrids load it
+        # imported only for hybrids
         from vitcost.config.backbones import features
 
         return features(self.backbone, image)
 
     @property
     def table(self) -> Pair:
-        """Patches down and across that the positions are made for."""
+        """The grid of patches, down and across, that the positions are made for."""
         (H, W), (p_h, p_w) = self._features(self.img_size), self.patch_size
         return H // p_h, W // p_w
 
     @property
     def resampled(self) -> bool:
-        """Whether positions are made for another grid of patches than the image has."""
+        """Whether the positions are made for another grid of patches than the image has."""
         if self.input_size is None and not self.dynamic_img_pad:
             return False
         odd = self.interpolate_pos_encoding != "" and self.image[0] != self.image[1]
@@ -274,7 +274,8 @@ class ViTConfig:
 
     @property
     def feature_tokens(self) -> int:
-        """Width of features that are the tokens; 0 where a convolution makes these."""
+        """Width of backbone features that serve as tokens directly; 0 if a convolution makes the
+        tokens."""
         if not self.backbone:
             return 0
         from vitcost.config.backbones import BACKBONES
@@ -284,7 +285,7 @@ class ViTConfig:
 
     @property
     def grid(self) -> Pair:
-        """Patches down and across."""
+        """The number of patches down and across."""
         (H, W), (p_h, p_w) = self.features, self.patch_size
         if self.dynamic_img_pad:
             return -(-H // p_h), -(-W // p_w)
@@ -292,38 +293,38 @@ class ViTConfig:
 
     @property
     def remainder(self) -> bool:
-        """Whether pixels or features are left beyond the last whole patch."""
+        """Whether pixels or features are left over after the last whole patch."""
         return any(side % patch for side, patch in zip(self.features, self.patch_size, strict=True))
 
     @property
     def prefix_tokens(self) -> int:
-        """Class, distillation and register tokens, which stand before the patches."""
+        """The number of class, distillation and register tokens, which stand before the patches."""
         return self.class_token + self.dist_token + self.reg_tokens
 
     @property
     def tokens(self) -> int:
-        """Length of the sequence that the blocks see."""
+        """The number of tokens in the sequence that the blocks read."""
         return self.kept_patches + self.prefix_tokens
 
     @property
     def kept_patches(self) -> int:
-        """Patches that the blocks see."""
+        """The number of patches that the blocks read."""
         patches = self.grid[0] * self.grid[1]
         return int(patches * (1 - self.mask_ratio)) if self.mask_ratio else patches
 
     @property
     def losses(self) -> int:
-        """Cross entropies of its loss: one for each head."""
+        """The number of cross entropies in its loss: one for each head."""
         return (1 + self.dist_token) * (self.num_classes > 0)
 
     @property
     def pre_logits(self) -> int:
-        """Width of the layer before the head; 0 where there is none."""
+        """Width of the layer before the head; 0 if there is none."""
         return 0 if self.dist_token else self.representation_size or 0
 
     @property
     def kv_heads(self) -> tuple[int, ...]:
-        """Key and value heads of each block."""
+        """The number of key and value heads of each block."""
         heads = self.num_kv_heads
         return heads if isinstance(heads, tuple) else (heads or self.num_heads,) * self.depth
 
@@ -340,7 +341,7 @@ FIELDS: Mapping[str, tuple[Any, Field]] = {
     )
     for f in fields(ViTConfig)
 }
-# given in place of a width, and following the model's
+# may be given in place of a width, and then follow the model's width
 RATIOS = ("mlp_ratio", "attn_pool_mlp_ratio")
 
 _DEFAULTS: Mapping[str, Any] = {f.name: f.default for f in fields(ViTConfig)}
@@ -349,7 +350,7 @@ _PACKED = ("GluMlp", "SwiGLUPacked")
 
 
 def _whole(width: Any) -> Any:
-    """A width without its fraction; of an array, each."""
+    """A width without its fraction; for an array, element by element."""
     return int(width) if isinstance(width, int | float) else width.astype("int64")
 
 
@@ -360,7 +361,8 @@ def _half(width: int) -> int:
 
 
 def configure(base: Mapping[str, Any] | ViTConfig, **overrides: Any) -> ViTConfig:
-    """A config from fields, with others put on top; a ratio follows an overridden width.
+    """A config from fields, some of them replaced; a width that is given as a ratio follows its
+    base width.
 
     >>> configure({"embed_dim": 192, "num_heads": 3, "mlp_ratio": 4}, embed_dim=384).mlp_dim
     1536
@@ -369,18 +371,18 @@ def configure(base: Mapping[str, Any] | ViTConfig, **overrides: Any) -> ViTConfi
 
 
 def merged(base: Mapping[str, Any] | ViTConfig, overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a config with others put on top.
+    """The fields of a config after some are replaced.
 
     >>> merged({"depth": 12, "mlp_dim": 3072}, {"mlp_ratio": 2.0})
     {'depth': 12, 'mlp_dim': 0, 'mlp_ratio': 2.0}
     """
     for name in overrides:
         if name not in FIELDS and name not in RATIOS:
-            # loaded for a message
+            # imported only for a message
             from vitcost.config.offers import unknown_field
 
             raise unknown_field(name, [*FIELDS, *RATIOS], overrides[name])
-    # a ratio put on top replaces the width below it
+    # a replaced ratio also replaces the width that it sets
     replaced = {
         width: 0
         for width, ratio in (("mlp_dim", "mlp_ratio"), ("attn_pool_mlp_dim", "attn_pool_mlp_ratio"))

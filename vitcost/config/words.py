@@ -1,10 +1,10 @@
-"""The words of other tools that are taken for ours: values of flags, and commands."""
+"""Words of other tools that are accepted for ours: values of flags, and commands."""
 
 from collections.abc import Mapping
 
 __all__ = ["COMMANDS", "VALUES", "value"]
 
-# values of our flags, whatever their case
+# values that mean one of ours, in upper or lower case
 VALUES: Mapping[str, Mapping[str, str]] = {
     "precision": {
         "float32": "fp32", "float": "fp32", "single": "fp32", "32": "fp32", "32-true": "fp32",
@@ -28,7 +28,7 @@ VALUES: Mapping[str, Mapping[str, str]] = {
     "layout": {"channels_last": "nhwc", "channels-last": "nhwc", "contiguous": "nchw"},
 }  # fmt: skip
 
-# first words of command lines elsewhere
+# first words of command lines in other tools
 COMMANDS: Mapping[str, str] = {
     "list": "models",
     "ls": "models",
@@ -50,7 +50,7 @@ COMMANDS: Mapping[str, str] = {
 
 
 def value(name: str, setting: object) -> object:
-    """A value of a flag as ours, where another tool or another case spells it.
+    """Our value of a flag, for a value that another tool, or another case, spells.
 
     >>> value("precision", "Float16"), value("precision", "fp8"), value("batch", 8)
     ('fp16', 'fp8', 8)

@@ -1,9 +1,10 @@
 """From the text that a user types to a config.
 
-``resolve`` finds a base (``described``) and puts fields on top. A text is looked up in this order:
-a name with a formula (``_by_name``: timm's and the papers' tables, text models, names of other
-libraries), a file, a name of timm without a formula, ``package.module:factory``, an id of the hub.
-The last three, and a file that no formula describes, answer by a trace or by its digest.
+``resolve`` finds a base model (``described``) and replaces fields of it. A text is looked up in
+this order: a name with a formula (``_by_name``: timm's and the papers' tables, text models, names
+of other libraries), a file, a name of timm without a formula, ``package.module:factory``, an id of
+the hub. The last three, and files that no formula describes, answer from a trace or from its
+digest.
 """
 
 from collections.abc import Iterator, Mapping
@@ -37,9 +38,9 @@ Model: TypeAlias = "str | ViTConfig | TextConfig | ClipConfig | Resolved | Base"
 
 
 def resolve(model: Model, **overrides: Any) -> Resolved:
-    """The config of a name, a file, the user's code or a config, with fields put on top.
+    """The config of a name, a file, the user's code or a config, with some fields replaced.
 
-    ``tower`` is one of a model of two, ``vision`` or ``text``, as ``NAME:vision`` is.
+    ``tower`` chooses one tower of a model of two, ``vision`` or ``text``, as ``NAME:vision`` does.
 
     Raises ``UnknownName`` with the nearest names, ``NotCovered`` for a model that exists but that
     no formula here describes, ``ConfigError`` for a field that cannot be.
@@ -65,11 +66,12 @@ def resolve(model: Model, **overrides: Any) -> Resolved:
 def _changed(
     base: Base, config: "Config", overrides: Mapping[str, Any]
 ) -> Iterator[tuple[str, Any, Any]]:
-    """The fields whose value differs from that of the model: name, value, value of the model."""
+    """The fields whose value differs from the model's: name, new value, value in the model."""
     if not overrides:
         return
     if hasattr(config, "workload"):
-        # a trace has no fields to compare with; a trace that no field changes is the same object
+        # a trace has no fields to compare with; if no field changed the trace, it is the same
+        # object
         if config is not base.base:
             yield from ((name, value, None) for name, value in overrides.items())
         return
@@ -101,8 +103,8 @@ def _tower(model: Model, tower: str | None) -> Base:
 
 
 def completed(base: Base, overrides: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The fields to put on a model. An ``input_size`` other than the size that the model is built
-    for brings the fields that its library needs then, such as timm's ``dynamic_img_size``."""
+    """The fields that replace those of a model. If ``input_size`` is not the size that the model is
+    built for, fields that its library then needs are added, such as timm's ``dynamic_img_size``."""
     if not base.fed or "input_size" not in overrides:
         return overrides
     config: Any = _on_top(base, {k: v for k, v in overrides.items() if k != "input_size"})
@@ -115,8 +117,8 @@ def completed(base: Base, overrides: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def is_rebuilt(name: str, img_size: "int | tuple[int, int]") -> bool:
-    """Whether another ``img_size`` takes the position table away from a pretrained model that
-    resamples it to each image.
+    """Whether another ``img_size`` removes the position table from a pretrained model that
+    resamples the table to each image.
 
     >>> is_rebuilt("facebook/dinov2-base", 224), is_rebuilt("vit_base_patch16_224", 384)
     (True, False)
@@ -134,7 +136,7 @@ def is_rebuilt(name: str, img_size: "int | tuple[int, int]") -> bool:
 
 
 def described(model: Model) -> Base:
-    """A model before fields are put on top: its table's row, where a width may be a ratio."""
+    """A model before fields are replaced: the row of its table, in which a width may be a ratio."""
     if isinstance(model, Resolved):
         return model.as_base()
     if isinstance(model, Base):
@@ -142,7 +144,7 @@ def described(model: Model) -> Base:
     if not isinstance(model, str):
         if hasattr(model, "named_parameters"):
             raise ConfigError("a torch module is read by vitcost.from_torch(module)")
-        # a text config can only come from its module, which is not loaded for the test
+        # a text config can only come from its own module, which need not be imported for this test
         if (
             not isinstance(model, ViTConfig)
             and type(model).__module__ != "vitcost.config.text_config"
@@ -159,7 +161,7 @@ def described(model: Model) -> Base:
 
 
 def is_name(model: str) -> bool:
-    """Whether a model is known by its name, or is a tower of one that is.
+    """Whether a model is known by its name, or is a tower of a model that is.
 
     >>> is_name("vit_tiny_patch16_224"), is_name("ViT-B-32:vision"), is_name("models:build")
     (True, True, False)
@@ -170,7 +172,7 @@ def is_name(model: str) -> bool:
 
 def _based_or_traced(model: str) -> Base:
     """The model of a text without a tower, in the order of this module's docstring."""
-    # no name ends like a file, and a search of all tables costs more than reading one
+    # no name ends like a file, and searching all tables costs more than reading a file
     row = None if model.lower().endswith(_ENDINGS) else _by_name(model)
     if row is not None:
         return _based(model, row)
@@ -184,7 +186,7 @@ def _based_or_traced(model: str) -> Base:
     if class_of(model) is not None:
         resolved = _by_trace(model, "timm")
     else:
-        # loaded late: each loader costs every start
+        # imported late, since each loader slows every start
         from vitcost.zoo import modules
 
         if modules.is_factory(model):
@@ -196,7 +198,7 @@ def _based_or_traced(model: str) -> Base:
 
 
 def _by_trace(name: str, library: str) -> Resolved | None:
-    """A name without a formula, of ``timm`` or of the ``hub``: by the digest of its trace, else
+    """A name of ``timm`` or of the ``hub`` that has no formula: from the digest of its trace, else
     traced here."""
     from vitcost.zoo import digests
 
@@ -215,7 +217,7 @@ _ENDINGS = (".json", ".toml", ".gz")
 
 
 def _based(name: str, row: "Described", tower: str = "") -> Base:
-    """The base of a row; a row of two towers gives both, or the ``tower`` that is asked for."""
+    """The base of a row; for a row of two towers both, or the ``tower`` that is asked for."""
     config: Any = row.text
     both = row.lacks != "" or hasattr(config, "vision")
     if not tower and row.lacks:
@@ -232,7 +234,7 @@ def _based(name: str, row: "Described", tower: str = "") -> Base:
 
 
 def _row(name: str) -> "Described | None":
-    """The row of a model by its name or by a file."""
+    """The row of a model, by its name or from a file."""
     row = _by_name(name)
     if row is not None:
         return row
@@ -251,13 +253,13 @@ def _by_name(name: str) -> "Described | None":
     text = _text(name)
     if text is not None:
         return text
-    # loaded late, like every loader
+    # imported late, like every loader
     from vitcost.zoo import aliases
 
     return aliases.lookup(name, _named)
 
 
-# the field that lets timm's models take images of any size
+# the field with which timm's models take images of any size
 _DYNAMIC: Mapping[str, Any] = MappingProxyType({"dynamic_img_size": True})
 
 
@@ -271,7 +273,7 @@ def names() -> list[str]:
 
 
 def every_name() -> list[str]:
-    """Every name in order, with the names of timm and of the hub that have no formula."""
+    """Every name in order, including the names of timm and of the hub that have no formula."""
     from vitcost.zoo.hub_traced import TRACED
     from vitcost.zoo.timm import architectures
 
@@ -280,7 +282,7 @@ def every_name() -> list[str]:
 
 def _fields(name: str) -> tuple[str, dict[str, Any]] | None:
     """The source and fields of a ViT by its name."""
-    # a table is loaded when a name asks for it
+    # a table is imported when a name asks for it
     from vitcost.zoo import papers, timm
 
     if name not in papers.MODELS:
@@ -310,7 +312,8 @@ def _text(name: str) -> "Described | None":
 
 
 def _traced_file(path: str) -> Base | None:
-    """A trace file, or transformers' config of a model without a formula; None for other files."""
+    """A trace file, or transformers' config of a model without a formula; None for any
+    other file."""
     from vitcost.zoo import model_files
 
     if path.endswith(".gz"):
@@ -337,7 +340,7 @@ def _traced_file(path: str) -> Base | None:
 
 
 def _named(name: str) -> "Described":
-    """The row of a model of images by its name in any library; other models are refused."""
+    """The row of an image model by its name in any library; other models are refused."""
     base, _, tower = name.rpartition(":")
     alone = _by_name(base) if base and tower == "vision" else None
     if alone is not None:
@@ -354,7 +357,7 @@ def _named(name: str) -> "Described":
 
 
 def _unknown(model: str) -> VitcostError:
-    """The error for a name without an answer: timm has such a model, or no library has."""
+    """The error for an unknown name: either timm has such a model, or no library has it."""
     from vitcost.zoo.timm.others import class_of
 
     kind = class_of(model)
@@ -374,7 +377,7 @@ def _fed(model: Model, fed: Mapping[str, Any], tower: str | None) -> Base:
     from vitcost.zoo import modules, tracing
 
     if isinstance(model, str) and modules.is_factory(model) and tower is None:
-        # a formula knows nothing of other inputs, so that the module is traced
+        # a formula does not know other inputs, so the module is traced
         return modules.traced(model, **fed).as_base()
     base = _tower(model, tower)
     tracing.need_traced(base.base, base.name)

@@ -1,7 +1,7 @@
-"""The names that others have for these models: torchvision, google-research, the papers,
-open_clip, Hugging Face, torch.hub.
+"""Names for these models in other places: torchvision, google-research, the papers, open_clip,
+Hugging Face, torch.hub.
 
-Names are case-sensitive, as they are there: ``ViT-B-32`` is open_clip's, ``ViT-B_32`` Google's.
+Names are case-sensitive, as in those places: ``ViT-B-32`` is open_clip's, ``ViT-B_32`` Google's.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -14,7 +14,8 @@ __all__ = ["AMBIGUOUS", "ROWS", "Alias", "is_hub_id", "lookup", "names", "on_the
 
 
 class Alias(NamedTuple):
-    """Another name of a row of timm's: which fields differ, and where that is written."""
+    """Another name for a row of timm's table: the fields that differ, and the source of the
+    name."""
 
     base: str
     fields: dict[str, Any]
@@ -39,21 +40,21 @@ _MAE = "facebookresearch/mae, models_mae.py, its encoder alone"
 
 
 def _with_forward(source: str, base: str, fields: dict[str, Any]) -> Alias:
-    """A name whose own code no test runs: its bytes alive are computed from the forward of the row
+    """A name whose own code no test runs: its live bytes are computed as for the forward of the row
     ``base``."""
     return Alias(base, fields, f"{source}; bytes alive by the forward of {base}")
 
 
 def _dinov2(base: str) -> Alias:
-    """Without xFormers its attention is plain products of scaled queries. A small model of the
-    package dinov2 0.0.1.dev2 had the saved bytes and the peak of a step of ``--attention eager`` at
-    batches 2 and 3 in fp32 and amp-bf16; at batch 1 it saved the scaled queries too."""
+    """Without xFormers its attention is plain products of scaled queries. For a small model of the
+    package dinov2 0.0.1.dev2, saved bytes and peak of a step equalled those of ``--attention
+    eager`` at batches 2 and 3 in fp32 and amp-bf16; at batch 1 it also saved the scaled queries."""
     alias = _with_forward(_DINOV2, f"facebook/{base}", {"qkv_fused": True})
     return alias._replace(source=f"{alias.source}; without xFormers --attention eager")
 
 
 def _dinov3(base: str, **fields: Any) -> Alias:
-    """Its bias of keys is a parameter, which a mask sets to zero; transformers has none."""
+    """Its key bias is a parameter that a mask sets to zero; transformers' model has no key bias."""
     name = f"facebook/dinov3-{base}-pretrain-lvd1689m"
     return _with_forward(_DINOV3, name, {"qkv_fused": True, "attn_layer": "attn", **fields})
 
@@ -141,7 +142,7 @@ ROWS: Mapping[str, Alias] = {
     "ViT-g/14": Alias("vit_giant_patch14_224", {}, _SCALING),
     "ViT-G/14": Alias("vit_gigantic_patch14_224", {}, _SCALING),
 }
-# names that mean different models to different people: the names to type instead
+# names that mean several models, each with the names to type instead
 AMBIGUOUS: Mapping[str, str] = {
     "ViT-L/14": "the papers have none; CLIP's is ViT-L-14, a plain one vit_large_patch14_224",
     "L/14": "the papers have none; CLIP's is ViT-L-14, a plain one vit_large_patch14_224",
@@ -157,7 +158,8 @@ AMBIGUOUS: Mapping[str, str] = {
 
 
 def lookup(name: str, row: Callable[[str], Described]) -> Described | None:
-    """The fields behind a name of another library, or None; ``row`` reads timm's fields of a name.
+    """The fields that a name of another library stands for, or None; ``row`` gives timm's fields
+    for a name.
 
     Raises ``ConfigError`` for a name that means several models.
 
@@ -178,14 +180,14 @@ def lookup(name: str, row: Callable[[str], Described]) -> Described | None:
 
 
 def is_hub_id(name: str) -> bool:
-    """Whether a name is an id of the Hugging Face hub whose model is known."""
+    """Whether a name is an id of the Hugging Face hub with a known model."""
     from vitcost.zoo.hub_ids import HUB
 
     return name in HUB or on_the_hub(name).startswith("timm/")
 
 
 def on_the_hub(name: str) -> str:
-    """An id of the hub as its page spells it.
+    """An id of the hub in the spelling of its page.
 
     >>> on_the_hub("hf-hub:timm/vit_base_patch16_224.augreg_in21k")
     'timm/vit_base_patch16_224.augreg_in21k'
@@ -193,7 +195,7 @@ def on_the_hub(name: str) -> str:
     return name.removeprefix("hf-hub:").removeprefix("hf_hub:")
 
 
-# a model_type of two towers
+# the model_types of two towers
 _PAIRS = ("clip", "siglip")
 
 # B/16 is short for ViT-B/16
@@ -216,7 +218,7 @@ def _in_a_table(name: str, row: Callable[[str], Described]) -> Described | None:
     model = model_of(path)
     if model:
         return _open_clip(model, row)
-    # the hub's copies of timm's weights, as its page or timm's create_model spells them
+    # the hub's copies of timm's weights, in the spelling of their page or of timm's create_model
     return row(path.removeprefix("timm/")) if path.startswith("timm/") else None
 
 
@@ -224,7 +226,7 @@ def _hugging_face(name: str) -> Described:
     from vitcost.zoo.hub_ids import HUB
 
     entry = HUB[name]
-    # the loaders of files are not needed by other names
+    # other names do not need the readers of files
     if entry.kind in _PAIRS:
         from vitcost.zoo.huggingface_text import of_text_class
 
@@ -245,8 +247,8 @@ def _open_clip(name: str, row: Callable[[str], Described]) -> Described:
 
 
 def names(rows: Collection[str]) -> list[str]:
-    """Every name of others whose row is among some, in the order of their tables; of two towers
-    where the text tower has no formula, the other."""
+    """Every such name whose row is among ``rows``, in the order of their tables. A name of two
+    towers counts as its image tower, if its text tower has no formula."""
     from vitcost.zoo.hub_ids import HUB
     from vitcost.zoo.open_clip_models import MODELS
 

@@ -1,7 +1,7 @@
-"""Whether a module still does what its class does, or was changed after it was built.
+"""Detects modules that were changed after they were built.
 
-A class and its parameters do not say what runs: a ``forward`` may be set on an instance, a hook may
-replace an output, a submodule may be taken out. A changed module has no formula.
+A class and its parameters do not show everything that runs: a ``forward`` may be set on an
+instance, a hook may replace an output, a submodule may be removed. A changed module has no formula.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,14 +19,14 @@ _HOOKS = (
     "_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks",
 )  # fmt: skip
 _GRADIENT_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
-# slots that a model's own methods empty, and that the readers read
+# slots that a model's own methods may empty, and that the readers of modules check
 _EMPTIED = ("attn_pool",)
-# transformers' own hooks note outputs that a caller asked for
+# transformers' own hooks, which only record outputs that a caller asked for
 _NOTING = ("transformers.utils.output_capturing",)
 
 _DROPOUT = ("torch.nn.modules.dropout.Dropout",)
 _DROP_PATH = ("torch.nn.modules.linear.Identity", "timm.layers.drop.DropPath")
-# modules in slots of timm's modules that no reader looks into
+# submodules of timm's modules that no reader of modules checks
 _SLOTS: Mapping[str, tuple[str, ...]] = {
     "pos_drop": _DROPOUT,
     "head_drop": _DROPOUT,
@@ -39,7 +39,7 @@ _SLOTS: Mapping[str, tuple[str, ...]] = {
     "drop_path1": _DROP_PATH,
     "drop_path2": _DROP_PATH,
 }
-# the slots of timm's blocks that a forward calls and no reader asks for
+# submodules of timm's blocks that their forward calls, but no reader checks
 _BLOCK = ("drop_path1", "drop_path2")
 _CALLED: Mapping[str, tuple[str, ...]] = {
     VIT + "Block": (*_BLOCK, "ls1", "ls2"),
@@ -50,12 +50,12 @@ _CALLED: Mapping[str, tuple[str, ...]] = {
     "timm.models.eva.EvaBlockPostNorm": _BLOCK,
     "timm.models.beit.Block": _BLOCK,
 }
-# the only values of these attributes that the formulas know
+# the only values of these attributes for which the formulas hold
 _VALUES: Mapping[str, Any] = {"inplace": False, "scale_by_keep": True}
 
 
 def need_unchanged(module: "nn.Module") -> None:
-    """Refuses a module of which a method was set, a hook registered or a submodule taken out.
+    """Refuses a module with a replaced method, a registered hook or a removed submodule.
 
     Raises ``NotCovered`` with the path and the reason.
     """
@@ -94,11 +94,11 @@ def _package(thing: Any) -> str:
 
 
 def need_slots(module: "nn.Module") -> None:
-    """Refuses a module of timm's with something else in a slot that no reader looks into."""
+    """Refuses a module of timm's that has an unexpected module in a slot that no reader checks."""
     if not any(cls.__module__.startswith("timm.") for cls in type(module).__mro__):
         return
     for path, each in module.named_modules():
-        # a reader holds a network below the patches against its row, module by module
+        # another reader compares the backbone with its row, module by module
         if path.startswith("patch_embed.backbone"):
             continue
         for name, child in each.named_children():
@@ -112,10 +112,10 @@ def need_slots(module: "nn.Module") -> None:
 
 
 def need_alike(module: "nn.Module", fresh: "nn.Module", apart: tuple[str, ...] = ()) -> None:
-    """Refuses a module that is not, in every submodule, as a newly built one.
+    """Refuses a module if any submodule differs from that of a newly built model.
 
-    ``apart`` names children of the model that readers read themselves. Raises ``NotCovered`` with
-    the first difference.
+    ``apart`` names children of the model that are checked by their own readers. Raises
+    ``NotCovered`` with the first difference.
     """
     parts, other = _described(module, apart), _described(fresh, apart)
     for path in (*other, *parts):
@@ -128,10 +128,11 @@ def need_alike(module: "nn.Module", fresh: "nn.Module", apart: tuple[str, ...] =
 
 
 def _described(module: "nn.Module", apart: tuple[str, ...]) -> dict[str, Fields]:
-    """Every submodule: its class, its plain attributes, the shapes of its parameters."""
+    """A description of every submodule: its class, its plain attributes, the shapes of its
+    parameters."""
     return {
         path: {
-            # a class of the user's that only configures one has another name
+            # the user's subclass may have another name although it only sets a configuration
             **({"class": name_of(each)} if path else {}),
             **{name: v for name, v in vars(each).items() if _is_plain(name, v)},
             **{name: None if p is None else tuple(p.shape) for name, p in each._parameters.items()},
@@ -142,7 +143,7 @@ def _described(module: "nn.Module", apart: tuple[str, ...]) -> dict[str, Fields]
     }
 
 
-# how a module is run at the moment, which is read apart
+# attributes for how a module runs at the moment; they are read separately
 _RUNS = ("training", "gradient_checkpointing", "name_or_path", "epsilon", "eps")
 
 

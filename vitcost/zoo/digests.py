@@ -1,5 +1,5 @@
-"""Names without a formula, by the digests of their traces: neither torch, timm nor transformers is
-needed."""
+"""Names without a formula, answered from the digests of their traces: neither torch, timm nor
+transformers is needed."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -24,12 +24,12 @@ _REASON = "no formula here describes it"
 
 
 def entries() -> Mapping[str, Entry]:
-    """The index entry of each name of timm and each id of the hub that has a digest."""
+    """The index entry of each name of timm, and of each id of the hub, that has a digest."""
     return {**_entries(TIMM), **_entries(HUB)}
 
 
 def refused() -> Mapping[str, Refused]:
-    """The names of the digests that no trace can follow."""
+    """The names in the digests that cannot be traced."""
     return {**_refused(TIMM), **_refused(HUB)}
 
 
@@ -42,19 +42,19 @@ def _entries(file: Path) -> Mapping[str, Entry]:
 
 
 def library(name: str) -> str:
-    """The library of a name in the digests, and its version."""
+    """The library of a name in the digests, and that library's version."""
     of_timm = name in _entries(TIMM) or name in _refused(TIMM)
     return index(str(TIMM if of_timm else HUB)).library
 
 
 def file_of(name: str) -> Path | None:
-    """The file of a name without a formula, whether or not it is there.
+    """The file for a name without a formula, whether or not the file has that name.
 
     >>> file_of("resnet50.a1_in1k").name, file_of("vit_tiny_patch16_224")
     ('digest.bin', None)
     """
     if "/" in name:
-        # a table of ids, which no other name has a use for
+        # a table of ids that other names do not need
         from vitcost.zoo.hub_traced import TRACED
 
         return HUB if name.removeprefix("hf-hub:").removeprefix("hf_hub:") in TRACED else None
@@ -64,11 +64,11 @@ def file_of(name: str) -> Path | None:
 
 
 def of_timm(name: str) -> Resolved | None:
-    """A name of timm that its digest has, at its own image size; None for another.
+    """A name of timm in the digest, at its own image size; None for any other name.
 
-    ``NAME.tag`` is in the digest where it has the image of the bare name, and where it has its
-    classes or only the last layer depends on them. Raises ``UnknownName`` for a tag that timm has
-    not.
+    The digest also answers for ``NAME.tag`` if the tag has the image size of the bare name, and
+    either its number of classes, or a model in which only the last layer depends on that number.
+    Raises ``UnknownName`` for a tag that timm does not have.
     """
     if "." in name:
         return _of_tag(name)
@@ -76,7 +76,7 @@ def of_timm(name: str) -> Resolved | None:
 
 
 def of_hub(name: str) -> Resolved | None:
-    """An id of the hub that its digest has, of the inputs of its processor; None for another."""
+    """An id of the hub in the digest, with the inputs of its processor; None for any other id."""
     path = name.removeprefix("hf-hub:").removeprefix("hf_hub:")
     return _of(HUB, name, path, "transformers'", partial(_here, "of_hub", name))
 
@@ -84,21 +84,21 @@ def of_hub(name: str) -> Resolved | None:
 def _of(
     file: Path, name: str, entry: str, whose: str, here: Callable[[], TracedModel | None]
 ) -> Resolved | None:
-    """A name by its entry in a file; ``here`` traces the same module for scenarios that the file
-    lacks."""
+    """The model of a name, from its entry in a file; ``here`` traces the same module for scenarios
+    that the file lacks."""
     if entry not in _entries(file):
         _need_traceable(_refused(file).get(entry), name, whose)
         return None
     entry_digest = read(str(file), entry)
     model = DigestedModel(name, entry_digest, _REASON, here)
     source = f"{whose} {model.kind}, traced: {_REASON}; {entry_digest.index.library}"
-    # it answers as a workload; a command that needs a formula refuses it
+    # the model answers as a workload; a command that needs a formula refuses it
     return Resolved(name, source, cast("Config", model))
 
 
 def _need_traceable(row: Refused | None, name: str, whose: str) -> None:
-    """Raises ``NotCovered`` for a name that no trace can follow, with the reason and the known
-    facts."""
+    """Raises ``NotCovered`` for a name that cannot be traced, with the reason and the known
+    numbers."""
     if row is not None:
         raise NotCovered(
             f"{name} is {whose} {row.kind} of {row.params:,} parameters and {row.macs:,} MACs an "
@@ -107,7 +107,7 @@ def _need_traceable(row: Refused | None, name: str, whose: str) -> None:
 
 
 def _of_tag(name: str) -> Resolved | None:
-    # a table of tags, which a bare name has no use for
+    # a table of tags that bare names do not need
     from vitcost.zoo.timm.tagged import Tag, tag_of
 
     bare, tag = name.partition(".")[0], tag_of(name)
@@ -136,7 +136,7 @@ def _of_tag(name: str) -> Resolved | None:
 
 
 def _here(of: str, name: str) -> TracedModel | None:
-    """The module of a name, traced on this machine where its library is installed."""
+    """A function that traces the module of a name on this machine, if its library is installed."""
     from vitcost.zoo import tracing
 
     resolved: Resolved | None = getattr(tracing, of)(name)

@@ -18,10 +18,11 @@ Fields: TypeAlias = Callable[[Values], dict[str, Any]]
 
 
 class Family(NamedTuple):
-    """A ``model_type``: its keys, and its classes, of which the first is the bare model.
+    """A ``model_type``: its keys and its classes; the first class is the bare model.
 
-    ``keys`` hold transformers' defaults. ``fields`` computes the fields of all classes, beside keys
-    that are a field under another name; ``free`` keys change no parameter and no FLOP.
+    ``keys`` have transformers' defaults. ``fields`` computes the fields that all classes share,
+    apart from keys that are a field with another name; ``free`` keys change no parameter and no
+    FLOP.
     """
 
     keys: Values
@@ -29,27 +30,27 @@ class Family(NamedTuple):
     fields: Fields
     fixed: Fixed = MappingProxyType({})
     free: tuple[str, ...] = ()
-    code: str = "transformers"  # the module with the forward of its classes
+    code: str = "transformers"  # the library whose forward its classes run
 
 
 def _vit(values: Values) -> dict[str, Any]:
-    """Dropout behind the embedding, the projection and the MLP, but not inside the MLP."""
+    """Dropout after the embedding, the projection and the MLP, but not inside the MLP."""
     rate = values["hidden_dropout_prob"]
     return {"pos_drop_rate": rate, "proj_drop_rate": rate, "act_drop_rate": 0.0}
 
 
 def _vit_mae(values: Values) -> dict[str, Any]:
-    # sines and cosines that do not train
+    # sines and cosines, which do not train
     return {**_vit(values), "pos_drop_rate": 0.0, "pos_embed": "fixed"}
 
 
 def _deit(values: Values) -> dict[str, Any]:
-    # a distillation token that no head reads is a register
+    # a distillation token that no head reads counts as a register
     return {**_vit(values), "reg_tokens": 1}
 
 
 def _beit(values: Values) -> dict[str, Any]:
-    """BEiT: no key bias, and one norm, which a pool of the patches puts behind it."""
+    """BEiT: no key bias; its one norm comes after the pool if patches are pooled."""
     pooled = values["use_mean_pooling"]
     return {
         **_vit(values),
@@ -64,11 +65,11 @@ def _beit(values: Values) -> dict[str, Any]:
 
 
 def _dinov2(values: Values) -> dict[str, Any]:
-    """DINOv2: dropout behind the embedding alone, two thirds of the width for a gated MLP."""
+    """DINOv2: dropout only after the embedding; a gated MLP has two thirds of the width."""
     fields = {
         "pos_drop_rate": values["hidden_dropout_prob"],
         "interpolate_pos_encoding": "float32",
-        # a layer scale that starts at 0 is there all the same
+        # a layer scale exists even if its initial value is 0
         "init_values": values["layerscale_value"] or 1.0,
     }
     width = int(values["hidden_size"] * values["mlp_ratio"])
@@ -79,12 +80,13 @@ def _dinov2(values: Values) -> dict[str, Any]:
 
 
 def _dinov2_with_registers(values: Values) -> dict[str, Any]:
-    # the model always has a mask token, and its registers get no position
+    # the model always has a mask token; its registers get no position
     return {**_dinov2(values), "mask_token": True, "no_embed_reg": True}
 
 
 def _dinov3(values: Values) -> dict[str, Any]:
-    """DINOv3: rotary positions; which of q, k and v have a bias decides the attention's class."""
+    """DINOv3: rotary positions; the class of the attention follows from which of q, k and v have a
+    bias."""
     biases = tuple(values[f"{name}_bias"] for name in ("query", "key", "value"))
     if biases not in _DINOV3_BIASES:
         raise NotCovered(f"query_bias, key_bias, value_bias {biases} are not covered")
@@ -110,7 +112,7 @@ _DINOV3_BIASES: Mapping[tuple[bool, bool, bool], dict[str, Any]] = {
 
 
 def _clip(values: Values) -> dict[str, Any]:
-    """CLIP: a norm before the blocks, and one behind the class token that is taken."""
+    """CLIP: a norm before the blocks, and another after the class token is taken."""
     return {"pre_norm": True, "fc_norm": True}
 
 
@@ -128,7 +130,7 @@ def _bare(values: Values) -> dict[str, Any]:
 
 
 def _pooler(values: Values) -> dict[str, Any]:
-    """A linear layer and tanh on the class token, without a head behind them."""
+    """A linear layer and tanh on the class token, with no head after them."""
     if values["pooler_act"] != "tanh":
         raise NotCovered(f"pooler_act must be 'tanh', got {shown(values['pooler_act'])}")
     return {"representation_size": values["pooler_output_size"] or values["hidden_size"]}
@@ -151,7 +153,7 @@ def _projection(values: Values) -> dict[str, Any]:
 
 
 def _unpooled(values: Values) -> dict[str, Any]:
-    """Data2Vec without its pooler, which has the norm where the patches are pooled."""
+    """Data2Vec without its pooler; when patches are pooled, the norm belongs to the pooler."""
     return {"global_pool": "", "fc_norm": False, "final_norm": not values["use_mean_pooling"]}
 
 
@@ -270,7 +272,7 @@ FAMILIES: Mapping[str, Family] = {
         },
         _dinov2_with_registers,
         {"drop_path_rate": _CONSTANT_DROP_PATH},
-        # a key of files on the hub, which transformers no longer reads: the resampling of positions
+        # a key in files on the hub that transformers no longer reads: how positions are resampled
         (*_BACKBONE, "interpolate_antialias", "interpolate_offset"),
         code="transformers.dinov2",
     ),
@@ -300,9 +302,9 @@ FAMILIES: Mapping[str, Family] = {
         {**_CLIP, "patch_size": 32, "hidden_act": "quick_gelu", "projection_dim": 512},
         {"CLIPVisionModel": _bare, "CLIPVisionModelWithProjection": _projection},
         _clip,
-        # keys of old files
+        # keys in old files
         {"dropout": (0.0, "transformers has no such dropout any more")},
-        # of the text tower, in the files of language models
+        # a key of the text tower, in the files of language models
         ("vocab_size",),
         code="transformers.clip",
     ),
@@ -315,7 +317,7 @@ FAMILIES: Mapping[str, Family] = {
         code="transformers.siglip",
     ),
 }
-# a vision and a text tower in one file: the model_type of the vision tower
+# files with a vision and a text tower: the model_type of the vision tower
 TOWERS: Mapping[str, str] = {
     "clip": "clip_vision_model",
     "siglip": "siglip_vision_model",

@@ -1,4 +1,4 @@
-"""A model that was found by a name, in a file or in the user's code."""
+"""A model that was found by its name, in a file or in the user's code."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -13,9 +13,9 @@ __all__ = ["Base", "Resolved"]
 
 
 class Resolved(Record):
-    """A model that was found: its name, where its description comes from, its config; of a module,
-    the flags of a scenario that it has of itself. ``changed`` are the fields that were put on top,
-    each with its value and the model's own, where these differ."""
+    """A model that was found: its name, the source of its description, and its config; for a module
+    also the flags of a scenario that its own state sets. ``changed`` are the replaced fields whose
+    value differs, each with the new value and the model's own."""
 
     name: str
     source: str
@@ -24,18 +24,18 @@ class Resolved(Record):
     changed: "tuple[tuple[str, Any, Any], ...]" = ()
 
     def as_base(self) -> "Base":
-        """The model, for other fields to be put on top."""
+        """The model as a base, so that other fields can be replaced."""
         return Base(self.name, self.source, self.config, self.flags, changed=self.changed)
 
     def origins(self, name: str = "") -> list[str]:
-        """Where the numbers of a kept trace are from; ``name`` is what the model is called."""
+        """The source of a stored trace's numbers; ``name`` is the model's name on the page."""
         origin = getattr(self.config, "origin", "")
         return [f"{name or self.name}: {origin}"] if origin else []
 
 
 class Base(Record):
-    """A model before any field is put on top: its fields, or its whole config. ``fed`` are fields
-    that its library asks for where it is fed images of another size than it is built for."""
+    """A model before any field is replaced: its fields, or its whole config. ``fed`` are fields
+    that its library needs for images of another size than the model is built for."""
 
     name: str
     source: str

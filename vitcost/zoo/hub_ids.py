@@ -12,7 +12,7 @@ __all__ = ["HUB", "Entry"]
 
 
 class Entry(NamedTuple):
-    """A ``config.json`` without keys at their defaults."""
+    """The contents of a ``config.json``, without keys that have their defaults."""
 
     kind: str
     architecture: str
@@ -121,7 +121,7 @@ def _siglip(
     context: int = 64,
     text: Mapping[str, int] | None = None,
 ) -> Entry:
-    """Both towers, the text tower as large as the other unless told."""
+    """Both towers; the text tower has the size of the image tower unless ``text`` is given."""
     vision = {"patch_size": patch, "image_size": img}
     text_fields = {"vocab_size": vocab, "max_position_embeddings": context}
     if text is not None:
@@ -134,7 +134,7 @@ def _siglip(
     return Entry("siglip", "SiglipModel", keys)
 
 
-# transformers' conversion of SigLIP: the vocabularies of C4, of mC4, and of Gemma
+# sizes of the vocabularies of C4 (mC4 below) and of Gemma, in transformers' conversion of SigLIP
 _MULTILINGUAL, _GEMMA = 250000, 256000
 _TEXT_B, _TEXT_L, _TEXT_H = _size(512, 12, 8), _size(768, 12, 12), _size(1024, 24, 16)
 _TEXT_G = _size(1280, 32, 20)

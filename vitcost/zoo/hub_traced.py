@@ -1,8 +1,9 @@
-"""Well-known ids of the Hugging Face hub that are no plain ViT: they are traced, not described.
+"""Well-known ids of the Hugging Face hub that are not plain ViTs: they are traced, and have no
+formula.
 
 A row is the ``model_type``, the class in ``architectures``, the keys of the ``config.json``, their
-source, and what the parameters of the built module are held against. A key that a row leaves out
-has the default of transformers' config class.
+source, and a reference for the number of parameters of the built module. A key that a row leaves
+out has the default of transformers' config class.
 """
 
 from collections.abc import Mapping
@@ -13,12 +14,12 @@ __all__ = ["TRACED", "UNTRACED", "Refused", "Row"]
 
 
 class Row(NamedTuple):
-    """A ``config.json``, less keys that have their defaults.
+    """The contents of a ``config.json``, without keys that have their defaults.
 
-    ``held`` is a model with as many parameters (``timm NAME``, or ``hub ID``: another row), and
-    with ``+ 12 - 3: why`` how many more and fewer; or a published number, rounded (``28.8 M``), and
-    its page. ``inputs`` are the inputs that the id's processor makes, for a config without their
-    sizes.
+    ``held`` is the reference for the number of parameters: a model with as many (``timm NAME``, or
+    ``hub ID`` for another row), with ``+ 12 - 3: why`` for how many more and fewer; or a published
+    number, rounded (``28.8 M``), and its page. ``inputs`` are the inputs that the id's processor
+    makes, for a config without their sizes.
     """
 
     kind: str
@@ -29,7 +30,7 @@ class Row(NamedTuple):
     inputs: tuple[str, ...] = ()
 
 
-# the scripts that wrote the checkpoints on the hub, below ``src/transformers/models``
+# the scripts that made the checkpoints on the hub, inside ``src/transformers/models``
 _SCRIPTS: Mapping[str, tuple[str, str]] = {
     "swin": ("swin/convert_swin_timm_to_pytorch.py", "001f85b38fb4"),
     "swinv2": ("swinv2/convert_swinv2_timm_to_pytorch.py", "0d7e95d96b4e"),
@@ -85,7 +86,7 @@ _SCRIPTS: Mapping[str, tuple[str, str]] = {
 
 
 def _at(name: str) -> str:
-    """The script of a kind of checkpoints, in transformers' repository."""
+    """The script for a kind of checkpoints, in transformers' repository."""
     path, commit = _SCRIPTS[name]
     return f"huggingface/transformers, models/{path} at {commit}"
 
@@ -128,7 +129,7 @@ def _dinov3(twin: str, h: int, depths: list[int]) -> Row:
 
 
 def _classifier(kind: str, cls: str, twin: str, inputs: tuple[str, ...] = (), **keys: Any) -> Row:
-    """A classifier of 1,000 classes that timm has too."""
+    """A classifier of 1,000 classes that timm also has."""
     keys = {**keys, "num_labels": 1000}
     return Row(kind, f"{cls}ForImageClassification", keys, _at(kind), f"timm {twin}", inputs)
 
@@ -226,10 +227,11 @@ def _videomae(held: str, labels: int, **keys: Any) -> Row:
     return Row("videomae", cls, {**keys, "num_labels": labels}, _at("videomae"), held)
 
 
-# a ViT of videos beside timm's of images, both with 768 channels: a patch of two frames has twice
-# the weights, and a row of the table is a place in space and time
+# a ViT of videos against timm's of images, both with 768 channels: a patch of two frames has twice
+# the weights, and each place in space and time has a row in the position table
 _TUBES = 2 * 16 * 16 * 3 * 768 - 16 * 16 * 3 * 768
-# a second attention in each block, of the patches at one place, its norm, and a linear layer
+# the second attention of each block, over patches at one place in space: its projections, its norm,
+# and a linear layer
 _IN_TIME = 12 * (5 * 768 * 768 + 7 * 768)
 
 
@@ -251,7 +253,7 @@ def _sam(twin: str, h: int, L: int, a: int, whole: list[int]) -> Row:
 
 
 def _detr(kind: str, cls: str, source: str, held: str, **keys: Any) -> Row:
-    # the processor's shortest side is 800, its longest at most 1333
+    # the processor makes the shorter side 800, the longer at most 1333
     return Row(kind, cls, {**keys, "num_labels": 91}, source, held, _image(800, 1333))
 
 
@@ -272,7 +274,8 @@ def _rt_detr(held: str, backbone: Mapping[str, Any], **keys: Any) -> Row:
 
 
 def _d_fine(held: str, stem: list[int], widths: list[list[int]], **keys: Any) -> Row:
-    """``widths`` are the channels in, inside and out of the stages, their blocks and layers."""
+    """``widths`` are the channels into, inside and out of the stages, and their blocks and
+    layers."""
     into, inside, out, blocks, layers = widths
     backbone = {
         "model_type": "hgnet_v2", "out_features": ["stage2", "stage3", "stage4"],
@@ -299,15 +302,16 @@ def _trocr(held: str, h: int, L: int, a: int) -> Row:
     )
 
 
-# CLIPSeg's decoder: three layers of 64 channels with an MLP of 2048, the layers that project each
-# of them from 768 channels, the two products with the 512 of a text, and a last convolution of 16 x
-# 16 pixels
+# CLIPSeg's decoder: three layers of 64 channels with an MLP of 2048, their projections from 768
+# channels, the two products with the 512 features of a text, and a last convolution of 16 x 16
+# pixels
 _SEGMENTS = 3 * (4 * (64 * 64 + 64) + 2 * 64 * 2048 + 2048 + 64 + 4 * 64)
 _SEGMENTS += 3 * (768 * 64 + 64) + 2 * (512 * 64 + 64) + 16 * 16 * 64 + 1
-# OWL-ViT beside CLIP: more places and fewer words; heads for classes and boxes, and a norm
+# OWL-ViT against CLIP: more image positions and fewer text positions; heads for classes and boxes,
+# and a norm
 _PLACES, _WORDS = (24 * 24 - 7 * 7) * 768, (77 - 16) * 512
 _BOXES = 768 * 512 + 512 + 2 * (768 + 1) + 2 * (768 * 768 + 768) + 768 * 4 + 4 + 2 * 768
-# GLPN's decoder in place of SegFormer's, on the same encoder: both read four widths
+# GLPN's decoder in place of SegFormer's, on the same encoder: both read maps of four widths
 _FUSED = 3 * (128 * 64 * 9 + 64 + 128 + 64 * 32 * 9 + 32 + 64 + 32 * 2 * 9 + 2)
 _FUSED += (512 + 320 + 128 + 3) * 64 + 64 * 64 * 9 + 64 + 64 * 9 + 1
 _MIXED = (64 + 128 + 320 + 512 + 4) * 768 + 4 * 768 * 768 + 2 * 768 + 768 * 150 + 150
@@ -516,7 +520,7 @@ TRACED: Mapping[str, Row] = MappingProxyType({
             "num_attention_heads": 6, "use_relative_position_embeddings": True, "window_size": 14,
             "window_block_indices": [0, 1, 3, 4, 6, 7, 9, 10],
             "residual_block_indices": [2, 5, 8, 11], "out_features": ["stage4"]},
-         # lists, as a file has them: a tuple cannot be added to one
+         # these are lists, as in a file: transformers adds lists to them
          "convstream_hidden_sizes": [48, 96, 192], "fusion_hidden_sizes": [256, 128, 64, 32]},
         _at("vitmatte"), "25.8 M, Yao et al. 2023", ("pixel_values=4x512x512",),
     ),
@@ -549,7 +553,7 @@ TRACED: Mapping[str, Row] = MappingProxyType({
 
 
 class Refused(NamedTuple):
-    """A model that no trace can follow, and why."""
+    """A model that cannot be traced, and the reason."""
 
     row: Row
     reason: str

@@ -1,8 +1,8 @@
 """Hugging Face's ``config.json`` as fields of a ``ViTConfig``; ``huggingface_text`` has those of
 models that read text.
 
-A file is read strictly: a key that nothing here knows may change the model, so it is refused. A key
-that a file leaves out has transformers' default, and the source says so.
+A file is read strictly: an unknown key may change the model, so it is refused. A key that a file
+leaves out has transformers' default, and the source says so.
 """
 
 from collections.abc import Collection, Mapping
@@ -28,7 +28,7 @@ __all__ = [
 
 Values: TypeAlias = Mapping[str, Any]
 
-# the keys that are a field under another name
+# keys that are a field under another name
 _NAMES: Mapping[str, str] = {
     "hidden_size": "embed_dim",
     "num_hidden_layers": "depth",
@@ -60,7 +60,7 @@ _REQUIRED = (
     "patch_size",
 )
 
-# PreTrainedConfig's own keys that describe no layer
+# PreTrainedConfig's own keys, which describe no layer
 FREE_KEYS = frozenset({
     # bookkeeping
     "_name_or_path", "name_or_path", "_commit_hash", "transformers_version", "model_type",
@@ -69,11 +69,11 @@ FREE_KEYS = frozenset({
     "tf_legacy_loss", "tokenizer_class", "finetuning_task", "task_specific_params",
     # initial values, and the norms' epsilon
     "initializer_range", "initializer_factor", "layer_norm_eps",
-    # labels; how many there are is read apart
+    # labels; their number is read separately
     "id2label", "label2id", "num_labels", "problem_type",
     # outputs beside the result
     "output_attentions", "output_hidden_states", "return_dict", "use_cache",
-    # how it is trained: a scenario says that
+    # how the model is trained, which a scenario says
     "gradient_checkpointing",
     # text, and generating it
     "tie_word_embeddings", "bos_token_id", "pad_token_id", "eos_token_id", "sep_token_id",
@@ -96,12 +96,12 @@ GENERAL: Mapping[str, tuple[Any, str]] = {
     "chunk_size_feed_forward": (0, "a chunked MLP has no formula here"),
 }
 _NOTES: Mapping[str, str] = {"ViTMAEForPreTraining": ", its encoder alone"}
-# transformers takes 2 labels where a file says nothing of them
+# transformers assumes 2 labels if a file names none
 _LABELS = 2
 
 
 def reads_images(data: Values) -> bool:
-    """Whether a ``config.json`` is of a model of images, or of the image tower of two."""
+    """Whether a ``config.json`` describes an image model, or the image tower of two."""
     kind = data["model_type"]
     if not isinstance(kind, str):
         raise ConfigError(f"model_type must be text, got {shown(kind)}")
@@ -110,7 +110,7 @@ def reads_images(data: Values) -> bool:
 
 
 def described(data: Values) -> Described:
-    """The fields of the ``config.json`` of a model of images, for the class that ``architectures``
+    """The fields of the ``config.json`` of an image model, for the class that ``architectures``
     names.
 
     >>> described({"model_type": "vit"})
@@ -140,7 +140,7 @@ def of_class(kind: str, name: str, data: Values, path: str = "") -> Described:
     left_out = [key for key in family.keys if key not in data]
     fields: dict[str, Any] = {_NAMES[key]: values[key] for key in values if key in _NAMES}
     fields |= {"qkv_fused": False, "num_classes": 0, "act_layer": activation(values, path)}
-    # in transformers the convolution drops pixels beyond the last whole patch
+    # transformers' convolution drops the pixels beyond the last whole patch
     fields |= {"floor_img_size": True, "code": family.code, **family.fields(values)}
     added = family.classes[name](values)
     if "num_classes" in added and added["num_classes"] is None:
@@ -157,9 +157,9 @@ def of_class(kind: str, name: str, data: Values, path: str = "") -> Described:
 
 
 def tower_table(data: Values, side: str) -> tuple[Values, str]:
-    """One tower's table of a file of two towers, and the path that leads to it."""
+    """The table of one tower in a file of two towers, and the path to that table."""
     check_keys(data, {*_TWO_TOWERS, *FREE_KEYS}, GENERAL, "")
-    # old files of CLIP: this key's dictionary is put on top of the other
+    # in old files of CLIP the dictionary under this key overrules the other one
     name = f"{side}_config_dict"
     if data.get(name) is None or data["model_type"] != "clip":
         name = f"{side}_config"
@@ -179,14 +179,14 @@ _TWO_TOWERS = (
 
 
 def need_covered(name: str, classes: Collection[str]) -> None:
-    """Refuses a class of transformers that is none of some."""
+    """Refuses a class of transformers that is not in ``classes``."""
     if name not in classes:
         covered = ", ".join(classes)
         raise NotCovered(f"architectures: {shown(name)} is not covered; covered: {covered}")
 
 
 def architecture(data: Values) -> str:
-    """The class that a file was saved from; where it says none, the bare model is meant."""
+    """The class that a file was saved from; if the file names none, the bare model."""
     names = data.get("architectures")
     if names is None:
         return ""
@@ -204,7 +204,7 @@ def activation(values: Values, path: str) -> str:
 
 
 def _labels(data: Values) -> int:
-    """How many classes the head has: a file counts them by naming each."""
+    """The number of classes of the head: a file lists their names."""
     labels, number = data.get("id2label"), data.get("num_labels")
     if labels is not None and not isinstance(labels, dict):
         raise ConfigError(f"id2label must be a table, got {shown(labels)}")
@@ -217,6 +217,6 @@ def _labels(data: Values) -> int:
 
 
 def said(left_out: list[str], defaults: Values) -> str:
-    """Which keys a file leaves to transformers' defaults."""
+    """A note on the keys that a file leaves to transformers' defaults."""
     words = [f"{key} {defaults[key]}" for key in left_out if defaults[key] is not None]
     return f"; left to its defaults: {', '.join(words)}" if words else ""

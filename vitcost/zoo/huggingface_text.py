@@ -39,8 +39,9 @@ class Text(NamedTuple):
 
     family: str
     keys: Values
-    classes: Mapping[str, str]  # the first is the bare model
-    width: str  # the key of the head's width; 0 or none: that of the model
+    classes: Mapping[str, str]  # the classes; the first is the bare model
+    # the key of the head's width; if it is 0 or absent, the head is as wide as the model
+    width: str
 
 
 class Pair(NamedTuple):
@@ -90,7 +91,7 @@ PAIRS: Mapping[str, Pair] = {
     "clip": Pair("CLIPModel", "clip_text_model", {"projection_dim": 512}, False),
     "siglip": Pair("SiglipModel", "siglip_text_model", {}, True),
 }
-# of old files
+# keys in old files
 _FIXED = {**GENERAL, "dropout": (0.0, "transformers has no such dropout any more")}
 _REQUIRED = (
     "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
@@ -127,13 +128,13 @@ def described(data: Values) -> Described:
 
 
 def _holds_images(data: Values) -> bool:
-    """Whether a model of another kind has an image tower of a known one."""
+    """Whether a model of some other kind contains an image tower of a known kind."""
     table = data.get("vision_config")
     return isinstance(table, dict) and table.get("model_type") in FAMILIES
 
 
 def _vision_of(kind: str, table: Values) -> Described:
-    """The image tower of a language model, as its own model builds it: without a head."""
+    """The image tower of a language model, as that model builds it: without a head."""
     family = FAMILIES[table["model_type"]]
     name = architecture(table) or next(iter(family.classes))
     tower = of_class(table["model_type"], name, table, "vision_config.")
@@ -142,7 +143,7 @@ def _vision_of(kind: str, table: Values) -> Described:
 
 
 def of_text_class(kind: str, name: str, data: Values, path: str = "") -> Described:
-    """One class of a ``model_type``; ``path`` leads to the table in its file."""
+    """One class of a ``model_type``; ``path`` is the path to the table in its file."""
     if kind in PAIRS:
         return _pair(kind, name, data)
     text = TEXTS[kind]
@@ -152,7 +153,7 @@ def of_text_class(kind: str, name: str, data: Values, path: str = "") -> Describ
 
 
 def _pair(kind: str, name: str, data: Values) -> Described:
-    """Both towers; the features of CLIP's are projected, SigLIP's text tower has a head."""
+    """Both towers: CLIP projects the features of both, SigLIP's text tower has a head."""
     pair = PAIRS[kind]
     if name != pair.name:
         need_covered(name, [pair.name, *TEXTS[pair.text].classes])

@@ -1,4 +1,4 @@
-"""Reading another library's config file strictly: every key must be known and of its type."""
+"""Reads another library's config file strictly: every key must be known and have the right type."""
 
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -22,7 +22,7 @@ __all__ = [
     "typed_values",
 ]
 
-# keys that change a model: the only value that is described here, and why
+# keys that change a model: the only value that a formula covers, and why
 Fixed: TypeAlias = Mapping[str, tuple[Any, str]]
 
 
@@ -30,9 +30,10 @@ Made = TypeVar("Made")
 
 
 class Described(Record):
-    """A model as fields of a config, with their source. A model that reads text has a config in
-    ``text``, and ``fields`` are its image tower's. ``fed`` are the fields that change for images of
-    another size; ``lacks`` is the reason why a text tower beside an image tower has no formula."""
+    """A model as fields of a config, with their source. If the model also reads text, ``text`` is
+    the config of its text tower, and ``fields`` are those of its image tower. ``fed`` are the
+    fields that change for images of another size; ``lacks`` is the reason why a text tower beside
+    an image tower has no formula."""
 
     source: str
     fields: dict[str, Any]
@@ -45,7 +46,7 @@ _WORDS = {bool: "true or false", int: "an integer", float: "a number", str: "tex
 
 
 def guess(key: str, known: Collection[str]) -> str:
-    """The end of a message that names the nearest known word, if one is near."""
+    """The end of a message: the nearest known word, if one is near."""
     return "".join(f"; did you mean {name!r}?" for name in nearest(key, known, 1))
 
 
@@ -54,7 +55,7 @@ def check_keys(data: Mapping[str, Any], known: Collection[str], fixed: Fixed, pa
     for key, value in data.items():
         if key in fixed:
             expected, why = fixed[key]
-            # 0 is no False and no 0.0
+            # 0 does not stand for False or 0.0
             if value != expected or isinstance(value, bool) != isinstance(expected, bool):
                 raise NotCovered(f"{path}{key} must be {expected!r}, got {shown(value)}: {why}")
         elif key not in known:
@@ -73,7 +74,8 @@ def table_of(data: Mapping[str, Any], key: str, path: str = "") -> Mapping[str, 
 
 
 def typed(key: str, default: Any, value: Any) -> Any:
-    """A value of its default's type; a default of None stands for an integer that may be left out.
+    """A value, checked to have the type of its default; if the default is None, an optional
+    integer.
 
     >>> typed("vision_config.hidden_size", 768, "768")
     Traceback (most recent call last):
@@ -94,7 +96,7 @@ def typed(key: str, default: Any, value: Any) -> Any:
 def typed_values(
     defaults: Mapping[str, Any], data: Mapping[str, Any], path: str = ""
 ) -> dict[str, Any]:
-    """The value of each key in a file, or its default; ``path`` leads to their table there.
+    """The value of each key in a file, or its default; ``path`` is the path to their table.
 
     >>> typed_values({"width": 768, "bias": False}, {"width": 1024})
     {'width': 1024, 'bias': False}
@@ -112,7 +114,7 @@ def _size(key: str, value: Any) -> tuple[int, int]:
 def as_field_errors(
     fields: dict[str, Any], keys: Mapping[str, str], kind: Callable[..., Made]
 ) -> Made:
-    """The config of some fields; an error names the keys of the file."""
+    """Makes a config from fields; an error names the keys of the file, not the fields."""
     try:
         return kind(**fields)
     except ConfigError as error:

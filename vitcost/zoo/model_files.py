@@ -1,4 +1,4 @@
-"""Models described by a file: read as data, bounded, never executed."""
+"""Models that a file describes: it is read as data, within limits, and never executed."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -11,7 +11,7 @@ from vitcost.zoo.keys import Described
 
 __all__ = ["described", "is_path", "read"]
 
-# keys that an own file must have unless it names a base
+# keys that a file in vitcost's own format must have, unless it names a base
 _REQUIRED = ("img_size", "patch_size", "embed_dim", "depth", "num_heads")
 
 
@@ -21,12 +21,12 @@ def is_path(model: str) -> bool:
 
 
 def _suffix(path: str) -> str:
-    # pathlib would be a tenth of a start
+    # importing pathlib would take a tenth of a start
     return os.path.splitext(path)[1].lower()  # noqa: PTH122
 
 
 def described(path: str, base: Callable[[str], Described]) -> Described:
-    """The fields that a file gives: Hugging Face's, open_clip's, or ``ViTConfig``'s own.
+    """The fields in a file of Hugging Face, of open_clip, or of vitcost's own format.
 
     ``base`` finds the fields of a model by its name. Raises ``ConfigError`` or ``NotCovered`` with
     the path of the file and of the key.
@@ -64,7 +64,7 @@ def _from(path: str, read: Described) -> Described:
 
 
 def _own(data: Mapping[str, Any], base: Callable[[str], Described]) -> Described:
-    """A file of ``ViTConfig``'s fields: all of them, or the ones that differ from ``base``."""
+    """A file with fields of ``ViTConfig``: all of them, or those that differ from ``base``."""
     allowed = (*FIELDS, *RATIOS, "base")
     for key in data:
         if key not in allowed:
@@ -85,7 +85,7 @@ def _own(data: Mapping[str, Any], base: Callable[[str], Described]) -> Described
         below = base(data["base"])
     except UnknownName as error:
         raise ConfigError(f"base: {error}") from None
-    # a ratio replaces the width below it
+    # a ratio in the file replaces the width of the base
     replaced = {ratio.replace("ratio", "dim") for ratio in RATIOS if ratio in fields}
     merged = {key: value for key, value in below.fields.items() if key not in replaced} | fields
     configure(merged)
@@ -93,7 +93,7 @@ def _own(data: Mapping[str, Any], base: Callable[[str], Described]) -> Described
 
 
 def _transformers(data: Mapping[str, Any], base: Callable[[str], Described]) -> Described:
-    # each file starts without the readers of others
+    # each kind of file is read without importing the readers of other kinds
     from vitcost.zoo import huggingface
 
     if huggingface.reads_images(data):
@@ -116,7 +116,7 @@ def _timm(data: Mapping[str, Any], base: Callable[[str], Described]) -> Describe
 
 
 def _reported(data: Mapping[str, Any], base: Callable[[str], Described]) -> Described:
-    """The model of a saved report, by the config in it."""
+    """The model of a saved report, from the config in it."""
     model = data.get("model")
     if data["schema"] != _REPORT or not isinstance(model, dict):
         raise ConfigError(
@@ -131,7 +131,7 @@ def _reported(data: Mapping[str, Any], base: Callable[[str], Described]) -> Desc
 
 
 _REPORT = "vitcost.report/1"
-# the key that gives the kind of a file
+# the key by which the kind of a file is recognized
 _KINDS: Mapping[str, Callable[[Mapping[str, Any], Callable[[str], Described]], Described]] = {
     "model_type": _transformers,
     "vision_cfg": _open_clip,

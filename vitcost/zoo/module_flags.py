@@ -1,7 +1,8 @@
-"""How a module runs of itself, as flags of a scenario: its type, its attention, its checkpointing,
-which of its parameters train, whether it is compiled.
+"""The flags of a scenario that a module's own state sets: its type, its attention, its
+checkpointing, its parameters that train, whether it is compiled.
 
-A state of the module that no flag describes raises ``NotCovered``: the module has no formula then.
+If no flag describes a state of the module, ``NotCovered`` is raised: the module has no formula
+then.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,23 +17,21 @@ if TYPE_CHECKING:
 __all__ = ["flags_of"]
 
 _PRECISIONS = {"torch.float32": "", "torch.float16": "fp16", "torch.bfloat16": "bf16"}
-# transformers' names of attention
+# transformers' names for attention
 _ATTENTIONS = {"sdpa": "", "eager": "eager", "flash_attention_2": "flash"}
-# names of lists of blocks, and paths of heads, in timm, torchvision, transformers
+# names of lists of blocks, and paths of heads, in timm, torchvision and transformers
 _BLOCKS = ("blocks", "layers", "layer")
 _HEADS = (
     "head.", "head_dist.", "heads.head.", "heads.weight", "heads.bias", "classifier.",
     "cls_classifier.", "distillation_classifier.", "visual_projection.",
 )  # fmt: skip
-# parameters without a gradient, also where requires_grad is True
+# parameters that get no gradient, even with requires_grad True
 _IDLE = ("mask_token",)
 
 
 def flags_of(module: "nn.Module", trained: Callable[[str], int]) -> dict[str, Any]:
-    """The flags that say how a module runs of itself; none where it runs as it was built.
-
-    ``trained`` gives the parameters that train in the formula under a ``freeze``.
-    """
+    """The flags that the module's own state sets; empty if the module is as it was built.
+    ``trained`` gives the parameters that train in the formula under a ``freeze``."""
     return {
         **_precision(module),
         **_attention(module),
@@ -43,7 +42,7 @@ def flags_of(module: "nn.Module", trained: Callable[[str], int]) -> dict[str, An
 
 
 def _compiled(module: "nn.Module") -> dict[str, bool]:
-    """``module.compile()`` replaces the call of a module, not its forward."""
+    """``module.compile()`` replaces the module's call, not its forward."""
     paths = [path for path, m in module.named_modules() if m._compiled_call_impl is not None]
     need(paths in ([], [""]), f"{', '.join(paths)}: compiled by itself")
     return {"compile": True} if paths else {}
@@ -58,7 +57,7 @@ def _precision(module: "nn.Module") -> dict[str, str]:
 
 
 def _attention(module: "nn.Module") -> dict[str, str]:
-    """timm says it on each attention, transformers in the config."""
+    """The attention kernel: timm sets it on each attention, transformers in the config."""
     fused = {bool(m.fused_attn) for m in module.modules() if hasattr(m, "fused_attn")}
     need(len(fused) < 2, "some of its attentions are fused, and others are not")
     if fused == {False}:
@@ -71,7 +70,7 @@ def _attention(module: "nn.Module") -> dict[str, str]:
 
 
 def _checkpointing(module: "nn.Module") -> dict[str, str]:
-    """timm's models say it of all their blocks, transformers' blocks each of itself."""
+    """The checkpointing: timm's models set it for all their blocks, transformers on each block."""
     if getattr(module, "grad_checkpointing", False):
         return {"checkpointing": "block"}
     layers = [m for m in module.modules() if hasattr(m, "gradient_checkpointing")]
@@ -91,7 +90,8 @@ def _reentrant(layer: Any) -> bool:
 
 
 def _freeze(module: "nn.Module", trained: Callable[[str], int]) -> dict[str, str]:
-    """The flag that freezes the same parameters, those aside that no gradient reaches."""
+    """The ``freeze`` flag that freezes the same parameters, apart from parameters that get no
+    gradient anyway."""
     frozen = {
         name: not p.requires_grad
         for name, p in module.named_parameters()
@@ -114,7 +114,7 @@ def _freeze(module: "nn.Module", trained: Callable[[str], int]) -> dict[str, str
 
 
 def _ways(module: "nn.Module", names: list[str]) -> Iterator[tuple[str, set[str]]]:
-    """Every flag, with the parameters that it freezes."""
+    """Every value of the ``freeze`` flag, with the parameters that it freezes."""
     yield "backbone", {name for name in names if not name.startswith(_HEADS)}
     lists = (path for path, _ in module.named_modules() if path.rpartition(".")[2] in _BLOCKS)
     blocks = next(lists, "")
@@ -122,7 +122,7 @@ def _ways(module: "nn.Module", names: list[str]) -> Iterator[tuple[str, set[str]
     inside = [name for name in names if places[name] is not None]
     if not inside:
         return
-    # parameters are listed as they were registered: the embedding comes first
+    # parameters are listed in the order of their registration, in which the embedding comes first
     frozen = set(names[: names.index(inside[0])])
     depth = len(module.get_submodule(blocks)._modules)
     for layers in range(depth + 1):
@@ -131,7 +131,7 @@ def _ways(module: "nn.Module", names: list[str]) -> Iterator[tuple[str, set[str]
 
 
 def _place(name: str, blocks: str) -> int | None:
-    """The number of the block that a parameter stands in."""
+    """The number of the block that a parameter belongs to."""
     number = name.removeprefix(f"{blocks}.").partition(".")[0]
     return int(number) if name.startswith(f"{blocks}.") and number.isdecimal() else None
 

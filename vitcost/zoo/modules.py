@@ -51,17 +51,18 @@ def from_torch(
     img_size: Size | None = None,
     in_chans: int | None = None,
 ) -> Resolved:
-    """A torch module as a model: by formula where it is a Vision Transformer that is known here.
+    """A torch module as a model: with a formula if it is a Vision Transformer of a known class.
 
     timm's VisionTransformer, VisionTransformerDistilled, Eva and Beit, transformers' ViTs and
-    torchvision's are read back from their attributes, and their parameters must add up. The
-    module's own type, attention, checkpointing and frozen parameters are flags of every scenario
-    that it is asked under. A module of which a method was set, a hook registered or a submodule
-    taken out has no formula. Any other module is traced when it is asked, and so is one with
+    torchvision's are read back from their attributes, and the number of parameters must agree. The
+    module's own type, attention, checkpointing and frozen parameters become flags of every
+    scenario. A module with a replaced method, a registered hook or a removed submodule has no
+    formula. Any other module is traced when numbers are asked for, and so is a module with
     ``inputs`` (shapes without the batch, a callable of the batch, or example tensors) or a
-    ``loss``: on images of ``img_size`` with ``in_chans`` channels, or of what it says itself.
+    ``loss``; it is traced on images of ``img_size`` with ``in_chans`` channels, or on the inputs
+    that it declares.
 
-    Raises ``ConfigError`` for an image that the module does not take.
+    Raises ``ConfigError`` for an image that the module does not accept.
 
     >>> import torch
     >>> from vitcost.check.reference import build
@@ -107,7 +108,7 @@ _FACTORY = re.compile(r"([A-Za-z_]\w*(?:\.\w+)*):([A-Za-z_]\w*(?:\.\w+)*)(\(.*\)
 
 
 def is_factory(model: str) -> bool:
-    """Whether a model is spelled ``package.module:factory``, with keyword arguments or without.
+    """Whether a model is spelled ``package.module:factory``, with or without keyword arguments.
 
     >>> is_factory("my.models:build(img_size=384)"), is_factory("vit_base_patch16_224")
     (True, False)
@@ -116,7 +117,7 @@ def is_factory(model: str) -> bool:
 
 
 def of_factory(model: str) -> Resolved:
-    """The model that a factory builds: by formula where one describes it, else traced."""
+    """The model that a factory builds: with a formula if one describes it, else traced."""
     built = _built(model)
     if built.beside is None:
         resolved = from_torch(built.module, name=model)
@@ -137,10 +138,10 @@ def traced(model: str, input: Any = None, loss: Any = None) -> Resolved:
 
 def build(model: str) -> "nn.Module":
     """The module of ``package.module:factory``: built on the meta device, where nothing is
-    allocated, or where it cannot be built there on the CPU.
+    allocated, or on the CPU if that fails.
 
-    The current directory is searched first, as ``python -m`` does. Prints of the code go to stderr.
-    Raises ``ConfigError`` with the error of the code.
+    The current directory is searched first, as ``python -m`` does. Output of the code goes to
+    stderr. Raises ``ConfigError`` with the error of the code.
     """
     return _built(model).module
 
@@ -177,7 +178,7 @@ def _built(model: str) -> Built:
 
 
 def _named(model: str, path: str, attribute: str) -> Any:
-    """The object that stands at an attribute of a module of the user's."""
+    """The object at an attribute of the user's module."""
     try:
         import_module("torch")
     except ImportError:
@@ -193,7 +194,7 @@ def _named(model: str, path: str, attribute: str) -> Any:
 
 
 def _literals(model: str, arguments: str) -> dict[str, Any]:
-    """Keyword arguments with literal values."""
+    """Keyword arguments, which must be literal values."""
     wrong = f"{shown(model)}: arguments are keywords with literal values, as in (img_size=384)"
     try:
         call = parse(f"f{arguments}", mode="eval").body
@@ -210,7 +211,7 @@ def _no_stars() -> bool:
 
 @contextmanager
 def _imports_here() -> Iterator[None]:
-    """The user's code is imported from the current directory first."""
+    """Lets Python import the user's code from the current directory first."""
     here = str(Path.cwd())
     sys.path.insert(0, here)
     try:
@@ -224,12 +225,12 @@ def _understood(module: "nn.Module") -> "Config":
     try:
         return _read(module)
     except (AttributeError, KeyError) as error:
-        # something that a reader asks for is not there, or has a value that no table knows
+        # an attribute is missing that a reader needs, or has a value that no table knows
         raise NotCovered(repr(error)) from None
 
 
 def _read(module: "nn.Module") -> "Config":
-    """The config of a module whose class, or one that it only configures, is known."""
+    """The config of a module of a known class, or of a subclass that only sets a configuration."""
     for cls in type(module).__mro__:
         name = f"{cls.__module__}.{cls.__qualname__}"
         if name in READERS:
@@ -247,8 +248,8 @@ def _read(module: "nn.Module") -> "Config":
 
 
 def _by_rule(config: ViTConfig) -> ViTConfig:
-    """Drops fields that the rules of timm's class give anyway, so that the rules still apply when a
-    field is put on top."""
+    """Drops fields that follow from the rules of timm's class, so that these rules still apply when
+    other fields are replaced."""
     for name in ("patch_bias", "final_norm", "fc_norm"):
         ruled = configure(config, **{name: None})
         if built_alike(ruled, config):
@@ -257,8 +258,9 @@ def _by_rule(config: ViTConfig) -> ViTConfig:
 
 
 def _transformers(module: Any, name: str) -> "Config":
-    """A model of transformers' says all in its config, but for the layers that its call chose."""
-    # keys with an underscore say how the model runs, not its shape
+    """The config of a transformers model is complete, except for layers that the constructor call
+    chose."""
+    # keys that begin with an underscore say how the model runs, not its shape
     data = {k: v for k, v in module.config.to_dict().items() if not k.startswith("_")}
     for kind, family in FAMILIES.items():
         if name in family.classes:
@@ -268,7 +270,7 @@ def _transformers(module: Any, name: str) -> "Config":
             if getattr(module, "pooler", module) is None:
                 fields["representation_size"] = None
             return configure(fields)
-    # models of images alone start without
+    # imported only for models that read text
     from vitcost.zoo import huggingface_text as text
 
     kinds = [kind for kind, row in text.TEXTS.items() if name in row.classes]
@@ -280,7 +282,7 @@ def _transformers(module: Any, name: str) -> "Config":
 
 
 def _anew(cls: Any, module: Any) -> "nn.Module":
-    """The module that a config of transformers builds, with the layers that the constructor call
+    """The module that a transformers config builds, with the layers that the constructor call
     chose."""
     chosen = {
         "add_pooling_layer": getattr(module, "pooler", None) is not None,
@@ -293,7 +295,7 @@ def _anew(cls: Any, module: Any) -> "nn.Module":
 
 
 def _torchvision_anew(cls: Any, m: Any) -> "nn.Module":
-    """The module that the attributes of one of torchvision's build."""
+    """The module that torchvision builds from the attributes of a given one."""
     names = (
         "image_size", "patch_size", "hidden_dim", "mlp_dim", "dropout", "attention_dropout",
         "num_classes", "representation_size", "norm_layer",
@@ -308,13 +310,13 @@ def _torchvision_anew(cls: Any, m: Any) -> "nn.Module":
 def _on_meta(build: "Callable[[], nn.Module]") -> "nn.Module":
     import torch
 
-    # the caller's random numbers go on as they would
+    # the caller's random numbers are left as they were
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         return build()
 
 
 def _fed(config: "Config", img_size: Size | None, in_chans: int | None) -> "Config":
-    """The config of a module that is fed images of a size."""
+    """The config of a module that is fed images of some size."""
     from vitcost.config.text_config import ClipConfig
 
     image = getattr(config, "vision", config)
@@ -333,7 +335,7 @@ def _fed(config: "Config", img_size: Size | None, in_chans: int | None) -> "Conf
 
 
 def _add_up(module: "nn.Module", config: "Config") -> None:
-    """Refuses a module with other parameters than its formula."""
+    """Refuses a module whose parameters are not those of its formula."""
     params = workload(config, Scenario(mode="train")).rows().cost.params
     counted = sum(p.numel() for p in module.parameters())
     if counted != params:
@@ -341,5 +343,5 @@ def _add_up(module: "nn.Module", config: "Config") -> None:
 
 
 def _trained(config: "Config", freeze: str) -> int:
-    """Parameters that train in the formula."""
+    """The names of the parameters that train in the formula."""
     return workload(config, Scenario(mode="train", freeze=freeze)).rows().cost.trainable

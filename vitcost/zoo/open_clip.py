@@ -1,5 +1,5 @@
-"""open_clip's model JSON: the vision tower as fields of a ``ViTConfig``, its projection the head,
-and beside it both towers.
+"""open_clip's model JSON: the vision tower as fields of a ``ViTConfig``, with its projection as the
+head; or both towers.
 
 Keys and defaults are those of open_clip 3.3, ``model.py: CLIPVisionCfg`` and
 ``timm_model.py: TimmModel``.
@@ -56,7 +56,7 @@ _REQUIRED = ("layers", "width", "patch_size", "image_size")
 _TIMM: Values = {"timm_pool": "avg", "timm_proj_bias": False, "timm_drop": 0.0}
 _POOLS = {"tok": "token", "avg": "avg", "none": ""}
 _POSITIONS = {"learnable": "learn", "sin_cos_2d": "fixed"}
-# a field, and the key whose value it is
+# a field of the config, and the key that has its value
 _KEYS = {
     "img_size": "image_size",
     "patch_size": "patch_size",
@@ -68,8 +68,8 @@ _KEYS = {
 
 
 def described(data: Values, base: Base) -> Described:
-    """The towers of a model JSON, or of the ``open_clip_config.json`` that holds one; without a
-    ``text_cfg`` the vision tower alone.
+    """The towers of a model JSON, or of an ``open_clip_config.json`` that contains one; without a
+    ``text_cfg`` only the vision tower.
 
     >>> tower = {"layers": 12, "width": 768, "patch_size": 32, "image_size": 224}
     >>> described({"embed_dim": 512, "vision_cfg": tower}, base=None).fields["num_classes"]
@@ -88,7 +88,7 @@ def described(data: Values, base: Base) -> Described:
     tower = _vision(vision, top, base, path + "vision_cfg.")
     if "text_cfg" not in data:
         return tower
-    # a vision tower alone starts without
+    # imported only if there is a text tower
     from vitcost.zoo.open_clip_text import both, text_tower
 
     bias = data.get("init_logit_bias") is not None
@@ -163,12 +163,12 @@ def _own(vision: Values, top: Values, path: str) -> Described:
 
 def _layer_scale(vision: Values, path: str) -> float | None:
     value = vision.get("ls_init_value")
-    # one that starts at 0 is there all the same
+    # a layer scale exists even if its initial value is 0
     return None if value is None else typed(path + "ls_init_value", 0.0, value) or 1.0
 
 
 def _timm(vision: Values, width: int, base: Base, path: str) -> Described:
-    """A timm model with open_clip's projection behind it."""
+    """A timm model, followed by open_clip's projection."""
     name = typed(path + "timm_model_name", "", vision["timm_model_name"])
     try:
         source, below, *_ = base(name)

@@ -1,7 +1,7 @@
-"""Ids of the Hugging Face hub whose weights open_clip loads, by the model JSON that they are of.
+"""Ids of the Hugging Face hub whose weights open_clip loads, each with the name of its model JSON.
 
-Source: open_clip 3.3, ``pretrained.py``. An id that timm loads too is timm's here, and one whose
-``config.json`` transformers reads stands in ``hub_ids``.
+Source: open_clip 3.3, ``pretrained.py``. An id that timm also loads counts as timm's here; an id
+whose ``config.json`` transformers reads is in ``hub_ids``.
 """
 
 from collections.abc import Mapping
@@ -140,7 +140,7 @@ IDS: Mapping[str, tuple[str, ...]] = {
 
 
 def model_of(name: str) -> str:
-    """The name of the model JSON that an id of the hub is of; empty where there is none.
+    """The name of the model JSON of an id of the hub; empty if there is none.
 
     >>> model_of("laion/CLIP-ViT-B-16-laion2B-s34B-b88K")
     'ViT-B-16'

@@ -19,7 +19,7 @@ _E = {"layers": 56, "width": 1792, "head_width": 112, "mlp_ratio": 8.5715}
 _CLIPA: Json = {"no_ln_pre": True, "pool_type": "avg", "final_ln_after_pool": True}
 
 
-# heads and layers of a text tower by its width
+# heads and layers of a text tower, by its width
 _TEXTS = {
     256: (4, 10), 384: (6, 12), 512: (8, 12), 640: (10, 12), 768: (12, 12), 1024: (16, 24),
     1152: (16, 27), 1280: (20, 32),
@@ -52,7 +52,7 @@ def _clipa(width: int) -> Json:
 
 
 def _other(name: str) -> Json:
-    """A text tower of transformers'."""
+    """A text tower that transformers builds."""
     return {"hf_model_name": name}
 
 
@@ -81,7 +81,7 @@ def _timm(embed_dim: int, name: str, img: int, text: Json | None = None, **more:
 
 
 def _bare(embed_dim: int, name: str, img: int, text: Json | None = None) -> Json:
-    """SigLIP's: the attention pool is the last, and the logits have a bias."""
+    """SigLIP: the attention pool is the last layer, and the logits have a bias."""
     text = text or _siglip(embed_dim)
     model = _timm(embed_dim, name, img, text, timm_pool="map", timm_proj="none")
     return {**model, "init_logit_bias": -10}
@@ -95,13 +95,13 @@ def _head(
     drop_path: float = 0.0,
     text: Json | None = None,
 ) -> Json:
-    """With timm's head as the projection."""
+    """A model in which timm's head is the projection."""
     more: Json = {"timm_pool": pool, "timm_proj": None, "timm_drop_path": drop_path}
     return _timm(embed_dim, name, img, text, **more)
 
 
 def _linear(embed_dim: int, name: str, img: int, drop_path: float) -> Json:
-    """With a projection behind timm's pool."""
+    """A model with a projection after timm's pool."""
     more: Json = {"timm_pool": "", "timm_proj": "linear", "timm_drop_path": drop_path}
     return _timm(embed_dim, name, img, **more)
 

@@ -38,7 +38,7 @@ _FIXED: Fixed = {
     "scale_attn": (False, _NO_FORMULA),
     "scale_fc": (False, _NO_FORMULA),
 }
-# keys of the tokenizer, of the token that is the feature, and of the mask change no cost
+# keys of the tokenizer, of the pooled token and of the mask change no cost
 _FREE = (
     "hf_tokenizer_name", "tokenizer_mode", "tokenizer_kwargs", "pad_id", "eos_id",
     "no_causal_mask", "final_ln_after_pool", "output_tokens", "norm_kwargs", "act_kwargs",
@@ -55,7 +55,7 @@ _KEYS = {
 
 
 def text_tower(text: Values, width: int, quick_gelu: bool, path: str) -> TextConfig:
-    """The text tower of a ``text_cfg`` whose features are ``width`` wide.
+    """The text tower of a ``text_cfg``; its features are ``width`` wide.
 
     >>> text_tower({"width": 512, "heads": 8, "layers": 12}, 512, False, "text_cfg.").depth
     12
@@ -97,7 +97,7 @@ def _activation(kwargs: Any, quick_gelu: bool, path: str) -> str:
 
 
 def both(vision: dict[str, Any], text: TextConfig, logit_bias: bool) -> ClipConfig:
-    """Two towers; a head of the image tower without a bias is its projection."""
+    """Two towers; a head of the image tower that has no bias is its projection."""
     image = configure(vision)
     if not image.global_pool:
         raise NotCovered("features of every patch, which are compared with no text")

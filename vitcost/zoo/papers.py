@@ -1,4 +1,4 @@
-"""The models that the papers name and timm does not, a row a line."""
+"""Models that the papers name and timm does not have, one row each."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ class Row(Record):
     source: str
 
 
-# 21,843 classes, and the layer before the head as wide as the model: Dosovitskiy et al. 2021,
+# 21,843 classes, and a layer before the head that is as wide as the model: Dosovitskiy et al. 2021,
 # §3.1 and https://github.com/google-research/vision_transformer (configs/models.py)
 _VIT = "Dosovitskiy et al. 2021, ImageNet-21k"
 # the same classes without that layer: Steiner et al. 2022, §3.3
@@ -44,7 +44,7 @@ MODELS: dict[str, Row] = {
     "vit_base_r50_s16_224_in21k": Row(
         "vit_base_r50_s16_224", {"num_classes": 21843, "representation_size": 768}, _VIT
     ),
-    # timm's older name of the same
+    # timm's older name for the same model
     "vit_base_resnet50_224_in21k": Row(
         "vit_base_r50_s16_224", {"num_classes": 21843, "representation_size": 768}, _VIT
     ),

@@ -1,4 +1,4 @@
-"""The shell's patterns over names: ``swin*``, ``vit_[bl]*_384``, ``convnext_base.*`` for tags."""
+"""Shell patterns over names: ``swin*``, ``vit_[bl]*_384``, ``convnext_base.*`` for tags."""
 
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
@@ -10,12 +10,12 @@ from vitcost.zoo.timm import architectures
 __all__ = ["is_pattern", "matches"]
 
 _WILD = "*?["
-# paths of files, and factories with their arguments
+# endings of paths, and of factories with their arguments
 _ENDS = (".json", ".toml", ".gz")
 
 
 def is_pattern(model: str) -> bool:
-    """Whether a model is meant as a pattern over names: no name has a letter of one.
+    """Whether a model is written as a pattern over names: it has a letter that no name has.
 
     >>> is_pattern("swin*"), is_pattern("runs/*.json"), is_pattern("models:build(sizes=[1, 2])")
     (True, False, False)
@@ -24,9 +24,9 @@ def is_pattern(model: str) -> bool:
 
 
 def matches(pattern: str) -> list[str]:
-    """The names that a pattern matches, in order; one with a dot is of timm's tags.
+    """The names that a pattern matches, in order; a pattern with a dot matches timm's tags.
 
-    Raises ``UnknownName`` with the nearest names where there is none.
+    Raises ``UnknownName`` with the nearest names if there is none.
 
     >>> matches("swin_s*_224")[:2]
     ['swin_s3_base_224', 'swin_s3_small_224']
@@ -43,7 +43,7 @@ def matches(pattern: str) -> list[str]:
 
 
 def _tagged(pattern: str) -> Iterable[str]:
-    """Architectures that the part before the dot matches, with each of their tags."""
+    """The architectures that match the part before the dot, with each of their tags."""
     from vitcost.zoo import timm
     from vitcost.zoo.timm.tagged import tags
 

@@ -1,5 +1,5 @@
-"""timm's hybrid patch embedding, read back: which row of ``vitcost.config.backbones`` its network
-is."""
+"""Reads back timm's hybrid patch embedding: finds the row of ``vitcost.config.backbones`` for its
+network."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ _IMAGE = Tensor("image", ("b", "c", "H", "W"), "input")
 
 
 class _Module(NamedTuple):
-    """The facts that tell a module from others: its type, its own parameters, its strides."""
+    """The facts by which modules are compared: type, own parameters, strides."""
 
     kind: str
     shapes: tuple[tuple[int, ...], ...]
@@ -24,7 +24,7 @@ class _Module(NamedTuple):
 
 
 def backbone_of(embed: Any) -> str:
-    """The row of a ``HybridEmbed``'s network, which makes as many features of its image.
+    """The row of a ``HybridEmbed``'s network, which must make as many features from an image.
 
     Raises ``NotCovered`` for any other network.
     """
@@ -35,7 +35,7 @@ def backbone_of(embed: Any) -> str:
 
 
 def row_of(network: Any, in_chans: int) -> str:
-    """The table's row of a network: a row with the same modules, parameters and strides."""
+    """The table's row for a network: it has the same modules, parameters and strides."""
     modules = {
         path: _Module(type(m).__name__, _shapes(m), _strides(m)) for path, m in _walk(network)
     }
@@ -54,7 +54,7 @@ def _shapes(module: Any) -> tuple[tuple[int, ...], ...]:
 
 
 def _strides(module: Any) -> tuple[int, int]:
-    # blocks know their stride too, but have no kernel
+    # blocks also have a stride, but no kernel
     stride = module.stride if hasattr(module, "kernel_size") else 1
     return (stride, stride) if isinstance(stride, int) else tuple(stride)
 
@@ -66,7 +66,7 @@ def _declared(name: str, in_chans: int) -> Iterator[tuple[str, _Module]]:
 def _modules(
     node: Node, above: str, sizes: Sizes, strides: tuple[int, ...]
 ) -> Iterator[tuple[str, _Module]]:
-    """Every module of a declared network, the equal ones of a run one by one."""
+    """Every module of a declared network; equal modules of a run are listed one by one."""
     names = [node.name]
     if node.run is not None:
         first = sum(count.of(sizes) for count in node.run.before)
@@ -74,7 +74,7 @@ def _modules(
     ops = [item for item in node.body if isinstance(item, Op)]
     tensors = (t for op in ops for t in (op.weight, op.bias) if t is not None)
     shapes = tuple(tuple(sizes[axis] for axis in t.axes) for t in tensors)
-    # a stride leads to the next map
+    # a stride makes the next map
     onto = {_map(op.write) for op in ops if op.kind in _STRIDED} - {_map(node.inputs[0])}
     stride = strides[onto.pop() - 1] if onto else 1
     for each in names:
@@ -89,5 +89,5 @@ _STRIDED = ("conv", "max pool", "avg pool")
 
 
 def _map(x: Tensor) -> int:
-    """The number of a map; the image is number 0."""
+    """The number of a map; the image is map 0."""
     return int(str(x.axes[2])[1:] or 0)

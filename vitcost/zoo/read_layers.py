@@ -1,7 +1,7 @@
-"""The layers of timm's Vision Transformers, read back into fields by attributes and class names.
+"""Reads back the layers of timm's Vision Transformers as fields, from attributes and class names.
 
-Nothing is imported but what the module itself brings. A module that is not understood to the last
-layer raises ``NotCovered`` with the reason: half an understanding would be a wrong count.
+Nothing is imported, since the module brings its own classes. A module raises ``NotCovered`` with
+the reason unless every layer is understood: otherwise counts would be wrong.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -51,7 +51,7 @@ _MLPS = {
     "timm.layers.mlp.SwiGLU": "SwiGLU",
     "timm.models.vitamin.GeGluMlp": "GeGluMlp",
 }
-# names of an MLP's first and last layers in classes that do not call them fc1 and fc2
+# names of an MLP's first and last layers in classes that do not name them fc1 and fc2
 _MLP_LAYERS = {
     "SwiGLU": (("fc1_g", "fc1_x"), "fc2"),
     "GeGluMlp": (("w0", "w1"), "w2"),
@@ -81,7 +81,7 @@ def need(true: bool, reason: str) -> None:
 
 
 def norm_of(*norms: Any) -> str:
-    """The kind that all of some norms are."""
+    """The kind of some norms, which must all have the same kind."""
     kinds = {one(_NORMS, norm, "a norm") for norm in norms if exists(norm)}
     need(len(kinds) < 2, f"norms of several kinds: {', '.join(sorted(kinds))}")
     for norm in norms:
@@ -105,7 +105,7 @@ def linear(module: Any, where: str) -> Any:
 
 
 def has_bias(*layers: Any) -> bool:
-    """Whether some layers, all alike, have a bias."""
+    """Whether layers have a bias; all must be alike."""
     biased = {linear(layer, "a projection").bias is not None for layer in layers}
     need(len(biased) == 1, "some projections have a bias and others have none")
     return biased.pop()
@@ -157,7 +157,7 @@ def read_mlp(m: Any, where: str = "an MLP") -> Fields:
         "mlp_layer": kind,
         "mlp_dim": width,
         "act_layer": _activation(m.act),
-        # ViTamin's has a norm anyway
+        # ViTamin's MLP always has a norm
         "scale_mlp_norm": exists(m.norm) and kind != "GeGluMlp",
         "proj_bias": has_bias(*first, last),
         "proj_drop_rate": m.drop2.p,
@@ -167,11 +167,11 @@ def read_mlp(m: Any, where: str = "an MLP") -> Fields:
 
 
 def merge(*parts: Fields) -> Fields:
-    """Fields of several modules, which must agree where they say the same."""
+    """The fields of several modules together; fields that occur twice must agree."""
     merged: Fields = {}
     for part in parts:
         for key, value in part.items():
-            # a part without a norm has no say on norms
+            # a part without a norm says nothing about the kind of norms
             if value == "" and key == "norm_layer":
                 continue
             if merged.setdefault(key, value) != value:
@@ -180,7 +180,7 @@ def merge(*parts: Fields) -> Fields:
 
 
 def _layer_scale(module: Any) -> Fields:
-    """Whether there is one; its initial value costs nothing."""
+    """Whether there is a layer scale; its initial value changes no cost."""
     if not exists(module):
         return {"init_values": None}
     need(
@@ -203,7 +203,7 @@ def _block(b: Any, width: int) -> Fields:
 
 
 def _eva_block(b: Any, width: int) -> Fields:
-    """EvaBlock, EvaBlockPostNorm and BEiT's Block: the layer scale is the block's own."""
+    """EvaBlock, EvaBlockPostNorm and BEiT's Block: layer scale is a parameter of the block."""
     post = type(b).__name__ == "EvaBlockPostNorm"
     scales = [getattr(b, name, None) is not None for name in ("gamma_1", "gamma_2")]
     need(scales != [False, True], "a layer scale on the MLP alone")
@@ -273,7 +273,7 @@ def _drop_path(b: Any) -> float:
 
 
 def read_blocks(blocks: Iterable[Any], width: int) -> Fields:
-    """All blocks, which are alike but for their key and value heads and stochastic depth."""
+    """All blocks, which may differ only in key and value heads and in stochastic depth."""
     read, rates = [], []
     for i, block in enumerate(blocks):
         name = name_of(block)

@@ -1,4 +1,4 @@
-"""Vision Transformers of timm and torchvision, read back into fields of a ``ViTConfig``."""
+"""Reads back Vision Transformers of timm and torchvision as fields of a ``ViTConfig``."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -70,7 +70,7 @@ def _patches(m: Any) -> Fields:
 
 
 def _cuts(proj: Any, patch_size: tuple[int, ...]) -> None:
-    """Refuses a convolution that does not cut an image into patches side by side."""
+    """Refuses a convolution that does not cut an image into adjacent patches."""
     for name, value in (
         ("a stride", patch_size), ("a kernel", patch_size), ("padding", (0, 0)),
         ("dilation", (1, 1)), ("groups", 1),
@@ -83,7 +83,7 @@ _CONV_NAMES = {"a stride": "stride", "a kernel": "kernel_size"}
 
 
 def _backbone(embed: Any) -> str:
-    # loaded by hybrids alone
+    # imported only for hybrids
     from vitcost.zoo.read_backbones import backbone_of
 
     return backbone_of(embed)
@@ -125,7 +125,7 @@ def _attention_pool(m: Any, act: str) -> Fields:
 
 
 def _timm(m: Any, model_class: str) -> Fields:
-    """The fields that the three classes of timm's share."""
+    """The fields that timm's three classes share."""
     width = int(m.embed_dim)
     for name in ("patch_drop", "pre_logits"):
         need(not exists(getattr(m, name, None)), f"a model with {name}")
@@ -142,7 +142,7 @@ def _timm(m: Any, model_class: str) -> Fields:
         "use_shared_rel_pos_bias": getattr(m, "rel_pos_bias", None) is not None,
         "norm_layer": norm_of(m.norm, m.fc_norm, getattr(m, "norm_pre", None)),
     }
-    # Eva's pool has a GELU, whatever its blocks have
+    # Eva's attention pool has a GELU, whatever activation its blocks have
     pool = _attention_pool(m, "gelu" if model_class == "Eva" else blocks["act_layer"])
     return merge(fields, _patches(m), blocks, _head(m), pool)
 

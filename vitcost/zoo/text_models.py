@@ -1,4 +1,4 @@
-"""Text transformers and two-tower models, a row a line."""
+"""Text transformers and models of two towers, one row each."""
 
 from typing import Any, NamedTuple
 
@@ -9,14 +9,14 @@ __all__ = ["CLIP", "TEXT", "Clip", "Row", "clip_config", "text_config"]
 
 
 class Row(NamedTuple):
-    """A text transformer: its fields and where they are written."""
+    """A text transformer: its fields and their source."""
 
     fields: dict[str, Any]
     source: str
 
 
 class Clip(NamedTuple):
-    """A model of two towers: the row of the image tower with its differences, and the text
+    """A model of two towers: the row of the image tower with the fields that differ, and the text
     tower."""
 
     vision: str
@@ -68,11 +68,11 @@ TEXT: dict[str, Row] = {
     "gpt3-small": _gpt3(768, 12, 12),
     "gpt3-medium": _gpt3(1024, 24, 16),
     "gpt3-large": _gpt3(1536, 24, 16),
-    # the paper prints 24 heads of 128 at a width of 2048; its 1.3 B have 16 of them
+    # the paper prints 24 heads of 128 for a width of 2048; its 1.3B model has 16 heads
     "gpt3-xl": _gpt3(2048, 24, 16),
     "gpt3-2.7b": _gpt3(2560, 32, 32),
     "gpt3-6.7b": _gpt3(4096, 32, 32),
-    # the paper prints a width of 5140, which its 40 heads of 128 do not fill: 5120
+    # the paper prints a width of 5140, but its 40 heads of 128 make 5120
     "gpt3-13b": _gpt3(5120, 40, 40),
     "gpt3-175b": _gpt3(12288, 96, 96),
     "clip_vit_base_patch32_text": _clip(512, 12, 8, 512, "quick_gelu", _CLIP),

@@ -1,4 +1,5 @@
-"""``trace``: a module under several scenarios, in a file that every command reads without torch."""
+"""``trace``: traces a module under several scenarios into a file that every command reads without
+torch."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from vitcost.zoo import Model, resolve
 
 __all__ = ["SWEPT", "Written", "trace"]
 
-# the flags that a trace depends on, each with its default and its help
+# the flags that change a trace, each with its default and its help
 SWEPT: Sequence[tuple[str, str, str]] = (
     ("precision", "fp32", "fp32, amp-bf16, amp-fp16, bf16, fp16"),
     ("platform", "cuda", "cuda, cpu"),
@@ -27,12 +28,12 @@ SWEPT: Sequence[tuple[str, str, str]] = (
 
 
 class Written(NamedTuple):
-    """A file that was written: how many scenarios it has, and its bytes."""
+    """A written file: its number of scenarios, and its bytes."""
 
     path: str
     scenarios: int
     size: int
-    missing: tuple[str, ...]  # traces that could not be made, each with its reason
+    missing: tuple[str, ...]  # traces that failed, each with the reason
 
 
 def trace(
@@ -41,8 +42,8 @@ def trace(
     """Traces a module under scenarios, each at batch 1 and as polynomials in the batch, into a
     file.
 
-    ``model`` is a factory, what ``from_torch`` returns, or a name that is traced; ``overrides`` are
-    its ``input`` and ``loss``. Raises ``VitcostError`` where a scenario cannot be traced.
+    ``model`` is a factory, the result of ``from_torch``, or a name without a formula; ``overrides``
+    are its ``input`` and ``loss``. Raises ``VitcostError`` if a scenario cannot be traced.
 
     >>> from tempfile import TemporaryDirectory
     >>> from torch.nn import Linear
@@ -62,7 +63,7 @@ def trace(
     traces: list[tuple[How, Trace]] = []
     missing = []
     for flags in scenarios:
-        # a trace is the same on any number of ranks
+        # a trace is the same for any number of ranks, but zero needs several
         ranks = {"ranks": 2} if flags.get("zero") else {}
         how = how_of(Scenario.of(**{"mode": "train", **ranks, **flags}))
         if any(how == other for other, _ in traces):
@@ -77,8 +78,8 @@ def trace(
 
 
 def _digest(traces: Sequence[tuple[How, Trace]]) -> str:
-    """SHA-256 of the module: its parameters, its buffers, and the modules that were called."""
-    # a file that is read has its digest
+    """A SHA-256 of the module: its parameters, its buffers, and the modules that were called."""
+    # imported only here: a file that is read has its digest already
     from hashlib import sha256
 
     trace = traces[0][1]

@@ -1,6 +1,6 @@
 """Models that are traced: the user's modules, and those of timm and transformers without a formula.
 
-torch, timm and transformers are imported while a model is built, and only where it is asked for.
+torch, timm and transformers are imported only when a model is built.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,7 +32,7 @@ __all__ = [
     "on_meta",
 ]
 
-# the most modules of a model from a file: a module takes 2 ms to trace
+# limits for a model from a file: its modules (tracing takes 2 ms for each), and its labels
 _MOST_MODULES, _MOST_LABELS = 3000, 10**5
 
 
@@ -51,9 +51,9 @@ def on_meta(
     """The module that a callable builds: on the meta device, where nothing is allocated, else on
     the CPU.
 
-    ``build`` returns a module, or a module and its example inputs. With ``most_modules`` a larger
-    module is refused, and nothing is built on the CPU. Raises ``ConfigError`` with the text of the
-    callable's error.
+    ``build`` returns a module, or a module and its example inputs. A module with more than
+    ``most_modules`` submodules is refused; with that limit nothing is built on the CPU. Raises
+    ``ConfigError`` with the text of the callable's error.
     """
     try:
         import torch
@@ -67,14 +67,14 @@ def on_meta(
     except VitcostError as error:
         if most_modules is not None:
             raise ConfigError(f"{name}: {error}") from None
-        # a constructor that asks for a value, or moves itself, cannot run on meta
+        # a constructor that reads a value, or moves the module, cannot run on meta
         with users_code(f"{name}: calling {called or name}()"), torch.device("cpu"):
             built = build()
         notes = (f"built on the CPU, since on the meta device it raises {_short(error)}",)
     finally:
         torch.set_rng_state(state)
     module, beside = built, None
-    # the attributes of a class may be of any type, or raise
+    # the attributes of the user's class may have any type, or raise
     with users_code(f"{name}: reading the module"):
         if (
             isinstance(built, tuple)
@@ -90,7 +90,7 @@ def on_meta(
 
 @contextmanager
 def _bounded(most: int | None) -> Iterator[None]:
-    """Stops the construction of a model at so many modules."""
+    """Stops building a model when it has this many modules."""
     from torch.nn.modules.module import register_module_module_registration_hook
 
     count = 0
@@ -126,13 +126,13 @@ def of_module(
 
 
 def of_timm(name: str) -> Resolved | None:
-    """A name of timm without a formula, where timm is installed; None where it is not."""
+    """A name of timm without a formula, if timm is installed; else None."""
     if find_spec("timm") is None or find_spec("torch") is None:
         return None
     try:
         timm: Any = import_module("timm")
     except Exception:
-        # another package may do anything when it is imported
+        # importing another package may raise any error
         return None
     if not timm.is_model(name):
         return None
@@ -148,11 +148,11 @@ def of_timm(name: str) -> Resolved | None:
 
 
 def built_by_timm(timm: Any, name: str, arguments: Mapping[str, Any]) -> Any:
-    """timm's module of a name: a bare one with 1000 classes, where its class has classes. A class
+    """timm's module for a name; a bare name gets 1000 classes, if its class has classes. A class
     without an ``img_size`` takes images of any size."""
     classes = {} if "." in name else {"num_classes": 1000}
     keywords = {**classes, **arguments}
-    # a class may lack the argument; ``num_classes`` of the user is not left out
+    # a class may lack some arguments; the user's own ``num_classes`` is never left out
     for left_out in ((), ("img_size",), ("num_classes",) if "num_classes" not in arguments else ()):
         kept = {key: value for key, value in keywords.items() if key not in left_out}
         try:
@@ -165,11 +165,11 @@ def built_by_timm(timm: Any, name: str, arguments: Mapping[str, Any]) -> Any:
 def of_transformers(
     path: str, data: Mapping[str, Any], inputs: Sequence[str] = ()
 ) -> Resolved | None:
-    """A config of transformers without a formula, where transformers is installed; ``inputs`` are
-    the inputs that its processor makes, for a config without their sizes.
+    """A config of transformers without a formula, if transformers is installed; ``inputs`` are the
+    inputs that its processor makes, for a config without their sizes.
 
-    The file may come from a stranger: the model is built on the meta device alone, and stops at
-    ``_MOST_MODULES`` modules. Raises ``ConfigError`` with what transformers raised.
+    The file may come from a stranger: the model is built only on the meta device, with at most
+    ``_MOST_MODULES`` modules. Raises ``ConfigError`` with the error that transformers raised.
     """
     kind, architectures = data.get("model_type"), data.get("architectures")
     if find_spec("transformers") is None or find_spec("torch") is None:
@@ -181,7 +181,7 @@ def of_transformers(
     with users_code(f"{path}: building it with transformers"):
         library: Any = import_module("transformers")
         if kind not in library.CONFIG_MAPPING:
-            # transformers has no such model: the reader's reason says more
+            # transformers does not have this model: the reader's own reason says more
             return None
         fields = {k: v for k, v in data.items() if k not in ("model_type", "transformers_version")}
         config = library.AutoConfig.for_model(kind, **fields)
@@ -201,10 +201,10 @@ def of_transformers(
 
 
 def of_hub(name: str) -> Resolved | None:
-    """A known id of the hub without a formula, by transformers' module; None for another name.
+    """A known id of the hub without a formula, from transformers' module; None for any other name.
 
-    Raises ``NotCovered`` for a model that no trace can follow, ``MissingExtra`` where transformers
-    is not installed.
+    Raises ``NotCovered`` for a model that cannot be traced, ``MissingExtra`` if transformers is not
+    installed.
     """
     from vitcost.zoo.hub_traced import TRACED, UNTRACED
 
@@ -224,7 +224,7 @@ def of_hub(name: str) -> Resolved | None:
 
 
 def _class_of(library: Any, name: Any) -> Any:
-    """The class of a model that a file names, or the one that its kind has without a head."""
+    """The class that a file names, or else its kind's class without a head."""
     named = getattr(library, name, None) if isinstance(name, str) and name.isidentifier() else None
     is_model = isinstance(named, type) and issubclass(named, library.PreTrainedModel)
     return named if is_model else library.AutoModel
@@ -238,12 +238,12 @@ def of_file(path: str) -> Base:
 
 
 def _resolved(name: str, source: str, model: TracedModel) -> Resolved:
-    # it answers as a workload; a function that needs a formula refuses it
+    # the model answers as a workload; a function that needs a formula refuses it
     return Resolved(name, source, cast("Config", model))
 
 
 def need_traced(config: object, name: str) -> None:
-    """Inputs and a loss are of a traced module alone."""
+    """Refuses inputs or a loss for a model that is not traced."""
     if not isinstance(config, TracedModel):
         raise NotCovered(
             f"{name} has a formula, which has no input and no loss: they are of a module that is "

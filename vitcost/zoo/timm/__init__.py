@@ -1,6 +1,8 @@
-"""The architectures of timm 1.0.31, one family a file, and the tags of their pretrained weights.
+"""The architectures of timm 1.0.31, one file for each family, and the tags of their pretrained
+weights.
 
-A bare name has 1000 classes, whatever timm's default weights have; ``name.tag`` is timm's own.
+A bare name has 1000 classes, whatever timm's default weights have; ``name.tag`` has the classes of
+the tag.
 """
 
 from collections.abc import Mapping
@@ -25,7 +27,8 @@ __all__ = [
 
 VERSION = "1.0.31"
 
-# the first family with one of its words in a name holds it, so that a report loads one file alone
+# a name belongs to the first family with one of these words in the name, so that a report imports
+# one file
 FAMILIES: Mapping[str, tuple[str, ...]] = {
     "deit": ("deit",),
     "beit": ("beit",),
@@ -44,7 +47,7 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
     "vit": ("",),
 }
 
-# names that timm had before it had tags; a name in _in21k means the original papers' model here
+# names from before timm had tags; a name that ends in _in21k means the original papers' model here
 RENAMED: Mapping[str, str] = {
     "vit_base_resnet50_384": "vit_base_r50_s16_384.orig_in21k_ft_in1k",
     "vit_base_patch32_224_sam": "vit_base_patch32_224.sam_in1k",
@@ -92,7 +95,7 @@ def table(family: str) -> Table:
 
 
 def lookup(name: str) -> tuple[str, dict[str, Any]] | None:
-    """The source and the fields of a model of timm's, or None; a tag has timm's classes.
+    """The source and the fields of a timm model, or None; with a tag it has the tag's classes.
 
     >>> lookup("vit_tiny_patch16_384")
     ('Steiner et al. 2022, arXiv 2106.10270; timm 1.0.31',
@@ -116,13 +119,13 @@ def names() -> list[str]:
 
 
 def architectures() -> list[str]:
-    """Every architecture of timm, those without a formula too, in order.
+    """Every architecture of timm in order, including those without a formula.
 
     >>> every = architectures()
     >>> [name in every for name in ("vit_base_patch16_224", "swin_tiny_patch4_window7_224", "vit")]
     [True, True, False]
     """
-    # a table of its own, which a plain ViT has no use for
+    # a table that plain ViTs do not need
     from vitcost.zoo.timm.others import OTHERS
 
     others = (name for many in OTHERS.values() for name in many.split())

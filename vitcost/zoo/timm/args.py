@@ -9,7 +9,7 @@ from vitcost.errors import NotCovered, UnknownName
 
 __all__ = ["CLASSES", "drops_rest", "fields_of", "saved_fields"]
 
-# the classes' names of fields that have another name here
+# timm's names of fields that have another name here
 _NAMES: Mapping[str, str] = {
     "num_reg_tokens": "reg_tokens",
     "use_pre_transformer_norm": "pre_norm",
@@ -19,13 +19,13 @@ _NAMES: Mapping[str, str] = {
     "scale_attn_inner": "scale_attn_norm",
     "attn_type": "attn_layer",
 }
-# arguments that change values, but nothing that is counted
+# arguments that change values, but no number that is counted
 _FREE = {
     "weight_init", "fix_init", "head_init_scale", "device", "dtype", "ref_feat_shape",
     "rope_grid_offset", "rope_grid_indexing", "rope_temperature", "rope_rotate_half",
     "rope_shift_coords", "rope_jitter_coords", "rope_rescale_coords", "rope_mrope_section",
 }  # fmt: skip
-# arguments whose other values nothing here describes
+# arguments for which only these values are covered
 _FIXED: Mapping[str, tuple[Any, ...]] = {
     "embed_layer": (None, "PatchEmbed"),
     "patch_drop_rate": (0, None),
@@ -39,11 +39,11 @@ _NO_NAME = {
 
 
 def fields_of(model_class: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of the config that ``model_class(**kwargs)`` builds; layers go by name.
+    """The fields of the model that ``model_class(**kwargs)`` builds; layers are given by name.
 
     ``model_class`` is VisionTransformer, VisionTransformerDistilled, Eva or Beit. Raises
-    ``UnknownName`` for an argument that the class does not have, ``NotCovered`` for one that is
-    not described here.
+    ``UnknownName`` for an argument that the class does not have, ``NotCovered`` for an argument
+    that no field describes.
 
     >>> fields_of("Eva", {"embed_dim": 192, "num_heads": 3, "swiglu_mlp": True})["mlp_layer"]
     'SwiGLUPacked'
@@ -72,7 +72,7 @@ def fields_of(model_class: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
     return {"scale_query": True, **fields}
 
 
-# arguments of a constructor that a file may save beside its architecture
+# constructor arguments that a file may save next to its architecture
 _SAVED = (
     "img_size", "patch_size", "in_chans", "num_classes", "global_pool", "embed_dim", "depth",
     "num_heads", "mlp_ratio", "qkv_bias", "qk_norm", "proj_bias", "init_values", "class_token",
@@ -85,7 +85,8 @@ _SAVED = (
 def saved_fields(
     below: Mapping[str, Any], kwargs: Mapping[str, Any], path: str = ""
 ) -> dict[str, Any]:
-    """Arguments that a file saves for an architecture, as fields on top of its own.
+    """The arguments that a file saves for an architecture, as fields that replace the
+    architecture's own.
 
     >>> saved_fields({}, {"img_size": 384, "num_reg_tokens": 4})
     {'img_size': (384, 384), 'reg_tokens': 4}
@@ -113,7 +114,7 @@ def _vision_transformer(args: dict[str, Any]) -> dict[str, Any]:
             raise NotCovered(f"not covered: embed_norm_layer={embed_norm!r} beside another norm")
         args["patch_norm"] = True
     if "Scaling" in args.get("block_fn", ""):
-        # these blocks take the arguments and have no use for them
+        # these blocks accept the arguments but do not use them
         args.pop("mlp_layer", None)
         args.pop("attn_layer", None)
     return args
@@ -137,7 +138,8 @@ def _eva(args: dict[str, Any]) -> dict[str, Any]:
         fields["block_fn"] = "ResPostBlock"
         align_to = align_to if args.get("scale_mlp_norm") else 0
     if args.pop("swiglu_mlp", False):
-        # one layer for the gate and one for its input, where a norm or an alignment needs two
+        # one layer for the gate and one for its input, if a norm or an alignment of widths needs
+        # two
         split = args.get("scale_mlp_norm") or align_to
         fields.update(mlp_layer="SwiGLU" if split else "SwiGLUPacked", act_layer="silu")
         fields.update(swiglu_align_to=align_to)
@@ -165,7 +167,7 @@ CLASSES: Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
 
 
 def drops_rest(fields: Mapping[str, Any]) -> bool:
-    """Whether the patch leaves a rest of the image over, which nothing reads."""
+    """Whether the patches leave a rest of the image that no layer reads."""
     sizes = (fields.get(name, default) for name, default in (("img_size", 224), ("patch_size", 16)))
     (H, W), (p_h, p_w) = ((n, n) if isinstance(n, int) else tuple(n) for n in sizes)
     rest = H % p_h or W % p_w

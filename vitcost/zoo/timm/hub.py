@@ -1,8 +1,8 @@
-"""The ``config.json`` that the hub keeps of timm's weights, as timm builds from it.
+"""The ``config.json`` that the hub has for timm's weights, read as timm reads it.
 
 Source: timm 1.0.31, ``models/_hub.py: _parse_model_cfg``, ``models/_builder.py:
-_update_default_model_kwargs``: an argument that the file saves comes first, then one that the
-architecture's own function gives, then what ``pretrained_cfg`` says.
+_update_default_model_kwargs``: an argument saved in the file overrules the one in the
+architecture's own function, and that overrules ``pretrained_cfg``.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,19 +18,20 @@ __all__ = ["described", "is_sized"]
 _KEYS = {"architecture": "", "num_classes": 1000, "num_features": 768, "global_pool": ""}
 _TABLES = ("pretrained_cfg", "model_args")
 _FREE = ("label_names", "label_descriptions")
-# the words in names of architectures whose own function gives them their img_size
+# words in the names of architectures whose own function sets their img_size
 _SIZED = (
     "beit_base_patch16_384", "beit_large_patch16_384", "beit_large_patch16_512",
     "beit3_giant_patch14_336", "eva02_", "_rope_reg1_gap_256", "_rope_reg4_gap_256", "_radio_",
     "vitamin_large_256", "vitamin_large_336", "vitamin_large_384", "vitamin_large2_256",
     "vitamin_large2_336", "vitamin_large2_384", "vitamin_xlarge_",
 )  # fmt: skip
-# default sizes of timm's classes
+# the default image size of timm's classes
 _SIZE = 224
 
 
 def described(data: Mapping[str, Any], base: Callable[[str], Described]) -> Described:
-    """The fields of the model that timm builds from the file; ``base`` finds an architecture's.
+    """The fields of the model that timm builds from the file; ``base`` finds the fields of an
+    architecture.
 
     Raises ``NotCovered`` for an architecture or an argument that no formula describes.
     """
@@ -57,8 +58,8 @@ def described(data: Mapping[str, Any], base: Callable[[str], Described]) -> Desc
 
 
 def _of_input(pretrained: Mapping[str, Any], sized: bool, may_fix: bool) -> dict[str, Any]:
-    """The images of a ``pretrained_cfg``: their channels, and a size where it is fixed; else that
-    of timm's classes is taken."""
+    """The images of a ``pretrained_cfg``: their channels, and their size if it is fixed; else the
+    default size of timm's classes."""
     fixed = may_fix and pretrained.get("fixed_input_size", False)
     size = pretrained.get("input_size")
     if size is None:
@@ -71,7 +72,7 @@ def _of_input(pretrained: Mapping[str, Any], sized: bool, may_fix: bool) -> dict
 
 
 def is_sized(name: str) -> bool:
-    """Whether the function of an architecture gives an ``img_size`` of its own.
+    """Whether the function of an architecture sets its own ``img_size``.
 
     >>> is_sized("eva02_tiny_patch14_224"), is_sized("vit_small_patch14_dinov2")
     (True, False)

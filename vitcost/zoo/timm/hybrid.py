@@ -7,7 +7,7 @@ __all__ = ["ROWS", "TAGS"]
 VIT = "Dosovitskiy et al. 2021, arXiv 2010.11929"
 AUGREG = "Steiner et al. 2022, arXiv 2106.10270"
 MOBILECLIP = "Vasu et al. 2024, arXiv 2311.17049"
-# timm's small hybrid, which is no one else's
+# a small hybrid's sizes, which only timm uses
 WIDE = {"embed_dim": 768, "depth": 8, "num_heads": 8, "mlp_ratio": 3}
 
 ROWS: Rows = {

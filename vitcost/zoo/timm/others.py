@@ -1,10 +1,10 @@
-"""Architectures of timm that no formula here covers, by their class: named, never guessed."""
+"""Architectures of timm that no formula covers, each with its class."""
 
 from collections.abc import Mapping
 
 __all__ = ["OTHERS", "class_of"]
 
-# timm 1.0.31: every registered name whose class is not one of those in the tables
+# every name registered in timm 1.0.31 whose class has no table here
 OTHERS: Mapping[str, str] = {
     "ByobNet": (
         "bat_resnext26ts botnet26t_256 botnet50ts_256 eca_botnext26ts_256 eca_halonext26ts "
@@ -371,7 +371,7 @@ OTHERS: Mapping[str, str] = {
 
 
 def class_of(name: str) -> str | None:
-    """The class of an architecture of timm that is not covered; tags are left aside.
+    """The class of a timm architecture that is not covered; a tag in the name is ignored.
 
     >>> class_of("swin_base_patch4_window7_224.ms_in1k")
     'SwinTransformer'

@@ -1,4 +1,4 @@
-"""How the tables are written: a model is a row of fields, or a variant of another row."""
+"""The form of the tables: a model is a row of fields, or a variant of another row."""
 
 from collections.abc import Mapping
 from typing import Any, TypeAlias
@@ -36,7 +36,7 @@ class Row(Record):
 
 
 Rows: TypeAlias = Mapping[str, Row]
-# the tags of a model's pretrained weights, and how many classes each has
+# the tags of a model's pretrained weights, each with its number of classes
 Tags: TypeAlias = Mapping[str, Mapping[str, int]]
 
 # Dosovitskiy et al. 2021, table 1; tiny and small: Touvron et al. 2021; giant and gigantic: Zhai et
@@ -53,12 +53,12 @@ GIGANTIC = {"embed_dim": 1664, "depth": 48, "num_heads": 16, "mlp_ratio": 8192 /
 
 
 def row(source: str, *groups: Fields, **fields: Any) -> Row:
-    """A model by its fields; groups of them come first."""
+    """A model by its fields; groups of fields come first."""
     return Row("", source, _merged(groups, fields))
 
 
 def of(base: str, *groups: Fields, source: str = "", **fields: Any) -> Row:
-    """A variant of another model of the same table: the fields that differ."""
+    """A variant of another model of the same table, by the fields that differ."""
     return Row(base, source, _merged(groups, fields))
 
 

@@ -1,8 +1,9 @@
-"""The tags of timm's pretrained weights whose architectures have no formula: classes and sizes.
+"""The tags of pretrained weights of timm's architectures without a formula: their classes and image
+sizes.
 
-timm builds ``NAME.tag`` with the classes of that tag's weights, and where its input size is fixed
-for that size; elsewhere the tag's images have that size. Source: ``pretrained_cfg`` of timm 1.0.31,
-written by ``tests/bench/timm_tags.py``.
+timm builds ``NAME.tag`` with the classes of that tag's weights, and, if the input size is fixed,
+for that size; in any case the tag's images have that size. Source: ``pretrained_cfg`` of timm
+1.0.31, written by ``tests/bench/timm_tags.py``.
 """
 
 from collections.abc import Mapping
@@ -12,12 +13,12 @@ from vitcost.errors import ConfigError, UnknownName
 
 __all__ = ["CLASSES", "TAGS", "Tag", "tag_of", "tags"]
 
-# of a bare name
+# the default number of classes
 CLASSES = 1000
 
 
 class Tag(NamedTuple):
-    """A tag of timm: its classes, and its image where it is another than the bare name's."""
+    """A tag of timm: its classes, and its image if it differs from the bare name's."""
 
     num_classes: int = CLASSES
     img_size: tuple[int, int] | None = None
@@ -33,9 +34,9 @@ def tags(name: str) -> dict[str, Tag]:
 
 
 def tag_of(name: str) -> Tag:
-    """The tag of ``NAME.tag``; a bare name has no tag's classes.
+    """The tag of ``NAME.tag``; a bare name has the default classes.
 
-    Raises ``UnknownName`` with the tags that are near.
+    Raises ``UnknownName`` with the nearest tags.
 
     >>> tag_of("convnext_base.fb_in22k"), tag_of("convnext_base")
     (Tag(num_classes=21841, img_size=None), Tag(num_classes=1000, img_size=None))
@@ -60,7 +61,7 @@ def _read(word: str) -> tuple[str, Tag]:
     return tag, Tag(int(classes) if classes else CLASSES, image)
 
 
-# a bare name's classes and size are left out: tag:classes@size
+# written as tag:classes@size; classes and size of the bare name are left out
 TAGS: Mapping[str, str] = {
     "bat_resnext26ts": "ch_in1k",
     "botnet26t_256": "c1_in1k",

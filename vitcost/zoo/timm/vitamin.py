@@ -26,7 +26,7 @@ ROWS: Rows = {
     "vitamin_large_256": of("vitamin_large_224", img_size=256),
     "vitamin_large_336": of("vitamin_large_224", img_size=336),
     "vitamin_large_384": of("vitamin_large_224", img_size=384),
-    # the same architecture beside a larger text tower
+    # the same architecture, trained with a larger text tower
     "vitamin_large2_224": of("vitamin_large_224", source=VITAMIN),
     "vitamin_large2_256": of("vitamin_large_256", source=VITAMIN),
     "vitamin_large2_336": of("vitamin_large_336", source=VITAMIN),
