@@ -110,19 +110,18 @@ def peak(trace: Sequence[Event], sizes: Sizes, copies: int = 1) -> Peak:
     """The look with the most bytes in a trace. Arrays and symbols of sizes have no single place of
     the peak. ``copies``: how many copies of each parameter's gradient are alive."""
     live: list[Size] = [0, 0, 0]
-    top, number, highest = 0, 0, None
-    for i, look in enumerate(_looks(trace, sizes, live, {})):
-        saved, gradients, temporary = look[2]
+    top, highest = 0, None
+    for number, (place, ahead, alive) in enumerate(_looks(trace, sizes, live, {})):
+        saved, gradients, temporary = alive
         total = saved + copies * gradients + temporary
         if not (isinstance(total, int) and isinstance(top, int)):
             top = largest(top, total)
         elif total > top:
-            top, number, highest = total, i, look
+            top, highest = total, (number, place, ahead, (saved, copies * gradients, temporary))
     if highest is None:
-        return Peak(top, "", Live(), number, Live(*live))
-    place, ahead, (saved, gradients, temporary) = highest
-    alive = Live(saved, copies * gradients, temporary)
-    return Peak(top, place.name(sizes, ahead), alive, number, Live(*live))
+        return Peak(top, "", Live(), 0, Live(*live))
+    number, place, ahead, at_peak = highest
+    return Peak(top, place.name(sizes, ahead), Live(*at_peak), number, Live(*live))
 
 
 def look_at(trace: Sequence[Event], sizes: Sizes, number: int) -> Live:

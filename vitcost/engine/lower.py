@@ -62,33 +62,33 @@ def run_as(structure: AnyStructure, mode: Mode) -> AnyStructure:
     """The structure, with the forward of its attention that the library takes under this
     scenario."""
     if isinstance(structure, Structure):
-        return _attending(structure, mode)
+        return _with_forward(structure, mode)
     # text models are imported only when one is asked for
     from vitcost.engine.text_blocks import TextStructure
 
     if isinstance(structure, TextStructure):
-        return _reading(structure, mode)
-    vision, text = _attending(structure.vision, mode), _reading(structure.text, mode)
+        return _text_with_forward(structure, mode)
+    vision, text = _with_forward(structure.vision, mode), _text_with_forward(structure.text, mode)
     gather = mode.gather if structure.training else ""
     return structure._replace(vision=vision, text=text, gather=gather)
 
 
-def _reading(text: "TextStructure", mode: Mode) -> "TextStructure":
-    blocks = _attending(text.blocks, mode, text.family == "open_clip")
+def _text_with_forward(text: "TextStructure", mode: Mode) -> "TextStructure":
+    blocks = _with_forward(text.blocks, mode, text.family == "open_clip")
     # open_clip embeds in the type of a block's weights, and outside the block's forward they are a
     # shard, in fp32
     widens = mode.policy and text.blocks.code.keeps_type
     return text._replace(blocks=blocks, widens=widens)
 
 
-def _attending(structure: Structure, mode: Mode, masked: bool = False) -> Structure:
-    attention = _forward(structure.code.attention, mode, masked)
+def _with_forward(structure: Structure, mode: Mode, masked: bool = False) -> Structure:
+    attention = _forward_of(structure.code.attention, mode, masked)
     if attention == structure.code.attention:
         return structure
     return structure._replace(code=structure.code._replace(attention=attention))
 
 
-def _forward(attention: str, mode: Mode, masked: bool) -> str:
+def _forward_of(attention: str, mode: Mode, masked: bool) -> str:
     """The forward that nn.MultiheadAttention takes. Its fast path (eval without autocast) uses a
     fused kernel only on a card and without a mask. Tensor-parallel ranks have a forward of their
     own."""
@@ -112,11 +112,11 @@ def passes(structure: AnyStructure, mode: Mode) -> Iterator[Callable[[Node], Nod
         yield partial(split, sequence=mode.sequence, one_image=structure.one_image)
     if mode.layers:
         # imported only for flags that count layers
-        from vitcost.engine.runs import counted
+        from vitcost.engine.runs import set_depths
 
-        yield partial(counted, layers=dict(mode.layers))
-    whole = mode.frozen in ("", "all") or (mode.frozen == "backbone" and mode.adapted)
-    if not (whole or isinstance(structure, Structure) or hasattr(structure, "blocks")):
+        yield partial(set_depths, layers=dict(mode.layers))
+    in_part = mode.frozen not in ("", "all") and not (mode.frozen == "backbone" and mode.adapted)
+    if in_part and hasattr(structure, "vision"):
         raise NotCovered("freezing a part of two towers: NAME:vision and NAME:text are one each")
     if mode.frozen or mode.adapted:
         # imported only for partial training
@@ -126,9 +126,9 @@ def passes(structure: AnyStructure, mode: Mode) -> Iterator[Callable[[Node], Nod
     if mode.adapted:
         yield partial(adapt, names=mode.adapted, rank=mode.rank)
     if mode.policy:
-        from vitcost.engine.runs import fed
+        from vitcost.engine.runs import cast_inputs
 
-        yield partial(fed, itemsize=4)
+        yield partial(cast_inputs, itemsize=4)
     if mode.kernel != "eager":
         yield fuse
     if structure.training and mode.checkpointing != "none":
@@ -147,13 +147,13 @@ def passes(structure: AnyStructure, mode: Mode) -> Iterator[Callable[[Node], Nod
 def _regions(mode: Mode) -> Callable[[Node], Node]:
     """The pass that puts layers, or only the cores of their attentions, into checkpointed
     regions."""
-    from vitcost.engine.regions import cores, groups, some
+    from vitcost.engine.regions import cores, first_or_last, groups
 
     if mode.checkpointing == "selective":
         return cores
     if mode.checkpointing == "layers":
         return partial(groups, every=mode.every)
-    return partial(some, end=mode.checkpointing, number=mode.every)
+    return partial(first_or_last, end=mode.checkpointing, number=mode.every)
 
 
 def layer_counts(structure: AnyStructure, sizes: Sizes) -> tuple[tuple[Axis, int], ...]:

@@ -61,16 +61,10 @@ class Precision:
         # needed
         widens = self.platform == "cuda" and self.half in row.widens
         holds = [self.of(t) for t in op.holds]
-        for is_weight, i in _arguments(op) if cast_to and not widens else ():
-            group, needs = (weights, (op.trains,) * 2) if is_weight else (reads, op.needs)
-            tensor = group[i]
-            if tensor is not None and tensor.itemsize != cast_to:
-                declared = (op.weight, op.bias)[i] if is_weight else None
-                is_slice = declared is not None and declared.base is not None and not op.trains
-                group[i] = cast = _cast(tensor, cast_to, is_slice)
-                yield Op("cast", (tensor,), cast, needs=(needs[i],))
-                # autocast's wrapper keeps the uncast argument alive until the op returns
-                holds.append(tensor)
+        for cast in _casts(op, reads, weights, cast_to) if cast_to and not widens else ():
+            yield cast
+            # autocast's wrapper keeps the uncast argument alive until the op returns
+            holds += cast.reads
         holds += (t for read in op.reads for t in self.arguments.get(read, ()))
         if op.kind == "copy":
             self.arguments[op.write] = [*holds, *reads]
@@ -110,6 +104,21 @@ def _arguments(op: Op) -> Iterator[tuple[bool, int]]:
         return
     yield from ((True, 1), (True, 0))
     yield from ((False, i) for i in reversed(range(len(op.reads))))
+
+
+def _casts(
+    op: Op, reads: list[Tensor], weights: list[Tensor | None], itemsize: int
+) -> Iterator[Op]:
+    """The casts of an op's arguments to so many bytes an element; each copy takes the place of its
+    argument in ``reads`` or ``weights``."""
+    for is_weight, i in _arguments(op):
+        group, needs = (weights, (op.trains,) * 2) if is_weight else (reads, op.needs)
+        tensor = group[i]
+        if tensor is not None and tensor.itemsize != itemsize:
+            declared = (op.weight, op.bias)[i] if is_weight else None
+            is_slice = declared is not None and declared.base is not None and not op.trains
+            group[i] = copy = _cast(tensor, itemsize, is_slice)
+            yield Op("cast", (tensor,), copy, needs=(needs[i],))
 
 
 def _cast(tensor: Tensor, itemsize: int, is_slice: bool = False) -> Tensor:

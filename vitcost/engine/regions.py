@@ -12,7 +12,7 @@ from vitcost.engine.ops import Op, Sizes
 from vitcost.engine.runs import argument_casts, chained, cut_at, has_runs
 from vitcost.engine.tree import APART, REGION, Count, Node, Run
 
-__all__ = ["cores", "groups", "rerun", "some"]
+__all__ = ["cores", "first_or_last", "groups", "rerun"]
 
 Piece = tuple[Node, int]
 
@@ -59,16 +59,16 @@ def groups(node: Node, every: int) -> Node:
     return node._replace(body=tuple(_groups(node, list(_cut(layers, every)))))
 
 
-def some(node: Node, end: str, number: int) -> Node:
+def first_or_last(node: Node, end: str, number: int) -> Node:
     """A region around each of the ``first`` or of the ``last`` blocks, ``number`` of them."""
     if node.type in APART:
         return node
     if not has_runs(node):
-        return node.each(lambda item: some(item, end, number))
+        return node.each(lambda item: first_or_last(item, end, number))
     cut = list(cut_at(node, number if end == "first" else node.layers(Sizes()) - number))
     pieces = chained(node, [(layer, count) for layer, count, _ in cut])
-    again = [ahead == (end == "first") for _, _, ahead in cut]
-    body = (_each(one) if runs else one for one, runs in zip(pieces, again, strict=True))
+    inside = [is_ahead == (end == "first") for _, _, is_ahead in cut]
+    body = (_each(run) if each else run for run, each in zip(pieces, inside, strict=True))
     return node._replace(body=tuple(body))
 
 
@@ -132,6 +132,7 @@ def rerun(body: tuple[Op | Node, ...], saves: bool = False) -> tuple[tuple[Op | 
     marked: list[Op | Node] = []
     for item in reversed(body):
         if isinstance(item, Op):
+            # an op behind which autograd saves nothing more is where recomputation ends
             marked.append(item._replace(again="runs" if saves else item.packs or "stops"))
             saves = saves or item.packs != ""
         else:

@@ -7,7 +7,9 @@ from vitcost.engine.ops import Axis, Op, Sizes, Tensor
 from vitcost.engine.tree import APART, Copy, Count, Node, Run
 from vitcost.errors import NotCovered
 
-__all__ = ["argument_casts", "chained", "counted", "cut_at", "fed", "has_runs", "run_axes"]
+__all__ = [
+    "argument_casts", "cast_inputs", "chained", "cut_at", "has_runs", "run_axes", "set_depths",
+]  # fmt: skip
 
 
 def has_runs(node: Node) -> bool:
@@ -26,7 +28,7 @@ def run_axes(node: Node) -> tuple[Axis, ...]:
     return tuple(axes)
 
 
-def counted(node: Node, layers: Mapping[Axis, int]) -> Node:
+def set_depths(node: Node, layers: Mapping[Axis, int]) -> Node:
     """The tree in which numbers replace the axes that count layers."""
 
     def number(count: Count) -> Count:
@@ -35,7 +37,7 @@ def counted(node: Node, layers: Mapping[Axis, int]) -> Node:
     run = node.run
     if run is not None:
         run = Run(number(run.layers), tuple(number(count) for count in run.before))
-    return node.each(lambda item: counted(item, layers))._replace(run=run)
+    return node.each(lambda item: set_depths(item, layers))._replace(run=run)
 
 
 def cut_at(container: Node, ahead: int) -> Iterator[tuple[Node, Count, bool]]:
@@ -65,7 +67,7 @@ def chained(container: Node, pieces: Iterable[tuple[Node, Count]]) -> Iterator[N
         x, before = piece.output, (*before, layers)
 
 
-def fed(tree: Node, itemsize: int) -> Node:
+def cast_inputs(tree: Node, itemsize: int) -> Node:
     """The tree with float inputs of ``itemsize`` bytes, cast to its own type: fully_shard casts the
     arguments of a unit whose weights have another type, and the call holds the copies. Buffers keep
     their type.
