@@ -58,7 +58,8 @@ __all__ = [
 __version__ = VERSION
 
 
-# where each name is, which is loaded when somebody asks for it: help and a version need none
+# the module of each public name, imported when somebody asks for the name: help and version need
+# none
 _HOMES = {
     "config.scenario": "Scenario",
     "config.vit_config": "ViTConfig",
@@ -83,8 +84,9 @@ _HOME = {name: f"vitcost.{home}" for home, names in _HOMES.items() for name in n
 
 
 class _Package(ModuleType):
-    """The package, which finds its names by the table, and keeps those that modules have too:
-    ``vitcost.web`` is the function, also when the module of that name has been imported."""
+    """The package module. It finds public names by the table, and keeps functions that share their
+    name with a module: ``vitcost.web`` is the function, even after the module of that name was
+    imported."""
 
     def __getattr__(self, name: str) -> Any:
         if name not in _HOME:
@@ -96,11 +98,11 @@ class _Package(ModuleType):
         return value
 
     def __dir__(self) -> list[str]:
-        """The package lists its public names, loaded or not, and no name that it uses itself."""
+        """The public names, imported or not, and none that the package uses only itself."""
         return sorted([*__all__, *(name for name in vars(self) if name.startswith("__"))])
 
     def __setattr__(self, name: str, value: object) -> None:
-        # the import system sets a module in its package
+        # the import system sets each imported module as an attribute of its package
         if name not in _HOME or not isinstance(value, ModuleType):
             super().__setattr__(name, value)
 

@@ -8,7 +8,8 @@ __all__ = ["main"]
 
 def main() -> None:
     """Runs the command line and exits with its code."""
-    # a start makes many objects and drops few: looking for cycles so often is a tenth of its time
+    # a start makes many objects and frees few: frequent searches for cycles would take a tenth of
+    # its time
     gc.set_threshold(50_000)
     from vitcost.outside.users_code import end, keep_answers_apart
 
@@ -18,9 +19,9 @@ def main() -> None:
 
         code = run(sys.argv[1:])
     except KeyboardInterrupt:
-        # as a shell reports a process that was ended by this signal
+        # the exit code that a shell gives to a process ended by this signal
         code = 130
-    # the interpreter looks for cycles once more as it ends, through all that it then throws away
+    # when the interpreter ends, it would search all objects for cycles once more
     gc.freeze()
     end(code)
 

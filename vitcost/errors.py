@@ -1,4 +1,4 @@
-"""Errors: a message names the value that was given, the allowed ones and the nearest guess."""
+"""Errors: a message names the given value, the allowed ones and the nearest guess."""
 
 from collections.abc import Iterable, Mapping
 from reprlib import Repr
@@ -15,13 +15,13 @@ __all__ = [
 ]
 
 
-# no known name is near a longer one
+# for a longer name no near name is searched
 _MOST_LETTERS = 200
 
 
 class _Short(Repr):
     def repr_int(self, x: int, level: int) -> str:
-        # Python does not print an integer of more than 4300 digits
+        # Python prints at most 4300 digits of an integer
         return f"{x:,}" if -(10**40) < x < 10**40 else f"an integer of {x.bit_length():,} bits"
 
 
@@ -30,7 +30,8 @@ _SHORT.maxlevel, _SHORT.maxdict, _SHORT.maxlist, _SHORT.maxstring = 2, 2, 4, 80
 
 
 def shown(value: object) -> str:
-    """A value as a message shows it: short, however large it is, and whatever it does when asked.
+    """A value as a message shows it: short, however large the value is, and even if its repr
+    raises.
 
     >>> shown("x" * 1000)
     "'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx'"
@@ -42,7 +43,7 @@ def shown(value: object) -> str:
     except KeyboardInterrupt:
         raise
     except BaseException:
-        # an object of the user's may raise anything, an exit of the process too
+        # the repr of a user's object may raise anything, even an exit of the process
         return f"<{type(value).__name__}>"
 
 
@@ -51,14 +52,14 @@ class VitcostError(Exception):
 
 
 class ConfigError(VitcostError):
-    """A field, a flag or a file holds something that is not allowed."""
+    """A field, a flag or a file has a value that is not allowed."""
 
 
 class UnknownName(VitcostError):
-    """A model, card, quantity or field that nobody knows; the message names its neighbours.
+    """A model, card, quantity or field that is not known; the message gives the nearest names.
 
-    ``means``: the names behind those that are aliases; ``near``: the text that neighbours are like,
-    where it is not the given one.
+    ``means``: the names that aliases stand for; ``near``: the text to which names are compared, if
+    it is not the given one.
     """
 
     def __init__(
@@ -81,11 +82,12 @@ class UnknownName(VitcostError):
 
 
 class NotCovered(VitcostError):
-    """The question is well formed, but no formula here answers it exactly."""
+    """The question is well formed, but no formula answers it exactly."""
 
 
 class MissingExtra(VitcostError):
-    """An optional dependency is needed and not installed; ``extra`` names what brings it."""
+    """An optional dependency is needed but not installed; ``extra`` is the extra that
+    installs it."""
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         install = f"'vitcost[{extra}]'" if extra else package
@@ -104,7 +106,7 @@ def nearest(given: str, known: Iterable[str], most: int = 3) -> list[str]:
     """
     if len(given) > _MOST_LETTERS:
         return []
-    # difflib is needed by mistakes alone, and costs every other start 5 ms
+    # imported only for mistakes, as difflib would cost every other start 5 ms
     from difflib import get_close_matches
 
     by_lower = {name.lower(): name for name in known}

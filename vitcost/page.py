@@ -1,8 +1,8 @@
 """``Page``: a result as titled tables of typed cells, apart from how it is printed.
 
 Every result has a page and every format prints any page, so that a result and a format are each
-written once. A cell is a raw value in base units; its column, or its row, names the unit, and
-``shown`` alone turns both into text.
+written once. A cell is a raw value in base units; its column, or its row, names the unit, and only
+``shown`` turns both into text.
 """
 
 import re
@@ -37,14 +37,15 @@ Value: TypeAlias = "int | float | str | tuple[int, ...] | None"
 _Record = TypeVar("_Record")
 
 
-# the runners of GitHub, Azure and TeamCity
+# commands that the runners of GitHub, Azure and TeamCity obey
 _JOB = re.compile(r"##(?=\w*\[)")
 
 
 class Column(NamedTuple):
     """A column: its header, the unit of its numbers, and whether a narrow screen may drop it.
 
-    All its numbers are shown in the unit ``scale``; None: each in a unit of its own (``scaled``).
+    All its numbers are shown in the unit ``scale``; None: each number has a unit of its own
+    (``scaled``).
     """
 
     title: str
@@ -56,20 +57,21 @@ class Column(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A row of cells; ``unit`` overrides the columns' in a table whose rows are the quantities."""
+    """A row of cells; ``unit`` replaces the columns' unit in a table whose rows are quantities."""
 
     cells: tuple[Value, ...]
-    # "" | total: the sum of the others | marked: the one that was asked for | failed
+    # "" | total: the sum of the other rows | marked: the row that was asked for | failed
     kind: str = ""
-    level: int = 0  # how deep it is nested in the rows before it
-    detail: bool = False  # shown where rows can be folded, left out of flat tables
+    level: int = 0  # how deep it is nested below the rows before it
+    detail: bool = False  # shown only if rows can be folded; flat tables leave it out
     unit: str = ""
 
 
 class Table(NamedTuple):
-    """A titled table; ``shares`` is the title above its shares of the total, where they are drawn.
+    """A titled table; ``shares`` is the title above the drawing of its shares of the total, if they
+    are drawn.
 
-    A ``folded`` table opens on a click, where a format can fold.
+    A ``folded`` table opens on a click, if a format can fold.
     """
 
     title: str
@@ -80,7 +82,7 @@ class Table(NamedTuple):
     folded: bool = False
 
 
-# a column, and the value that a record has in it
+# a column, and the function that reads its value from a record
 Read: TypeAlias = tuple[Column, Callable[[_Record], Value]]
 
 
@@ -91,7 +93,8 @@ def laid_out(
     notes: Iterable[str] = (),
     kind: Callable[[_Record], str] = lambda record: "",
 ) -> Table:
-    """The table of records: a row each, whose cells the columns read; ``kind`` is that of a row.
+    """A table of records, one row each; the columns read the cells, and ``kind`` gives the kind of
+    each row.
 
     >>> sides = laid_out("", [(Column("side"), str), (Column("area"), lambda n: n * n)], [2, 3])
     >>> [row.cells for row in sides.rows]
@@ -103,7 +106,7 @@ def laid_out(
 
 
 class Bar(NamedTuple):
-    """A bar: named lengths behind one another, in one unit, and perhaps a limit that holds them."""
+    """A bar: named lengths one after the other, in one unit, and perhaps a limit."""
 
     title: str
     unit: str
@@ -112,8 +115,8 @@ class Bar(NamedTuple):
 
 
 class Bars(NamedTuple):
-    """Bars below one another with the same colours, where a page can draw. ``order`` has the names
-    in the order of their colours, where another picture has the same."""
+    """Bars with the same colours, one below the other, for pages that can draw. ``order`` has the
+    names in the order of their colours, if another picture uses the same."""
 
     title: str
     bars: tuple[Bar, ...]
@@ -121,7 +124,7 @@ class Bars(NamedTuple):
 
 
 class Moment(NamedTuple):
-    """A moment of ``Areas``: the band that it is in, where it is, and the size of each part."""
+    """A moment of ``Areas``: its band, its place, and the size of each part."""
 
     band: str
     place: str
@@ -129,10 +132,9 @@ class Moment(NamedTuple):
 
 
 class Areas(NamedTuple):
-    """Parts stacked at every moment of a sequence, in one unit: the first name lies lowest, and the
-    largest sum is marked with ``most``. Successive moments of one band stand together, and inside a
-    band successive moments of one place. ``order`` is as for ``Bars``.
-    """
+    """Parts stacked at every moment of a sequence, in one unit: the first name is at the bottom,
+    and the largest sum is marked with ``most``. Successive moments of one band are drawn together,
+    and within a band those of one place. ``order`` is as for ``Bars``."""
 
     title: str
     unit: str
@@ -160,7 +162,7 @@ class Line(NamedTuple):
 
 
 class Axis(NamedTuple):
-    """An axis: its quantity, its unit, and whether equal steps are equal factors."""
+    """An axis: its quantity, its unit, and whether it is logarithmic."""
 
     title: str
     unit: str
@@ -168,7 +170,7 @@ class Axis(NamedTuple):
 
 
 class Plot(NamedTuple):
-    """Points over two axes, with lines to hold them against."""
+    """Points over two axes, with lines to compare them with."""
 
     title: str
     x: Axis
@@ -189,9 +191,9 @@ class Annotation(NamedTuple):
 
 
 class Case(NamedTuple):
-    """One claim that a command judges: its subject, its name, and why it fails, if it does.
+    """One claim that a command judges: its subject, its name, and the reason if it fails.
 
-    ``unanswered``: nothing can be said of it, which is an error and no failure.
+    ``unanswered``: the claim could not be judged, which is an error, not a failure.
     """
 
     of: str
@@ -204,10 +206,10 @@ class Page(NamedTuple):
     """A result as people read it: a title, lines of text, tables, and what to know about them.
 
     ``cases`` are the claims that the result judges; a failing claim has its line in the user's
-    file. ``answer`` are the few lines that stand above everything else, the first of them behind
-    the title; a page that gives none is answered by its deciding row. ``formulas`` are shown as
-    formulas, ``latex`` is their LaTeX under ``--latex``. ``bars`` and ``pictures`` are for formats
-    that draw, and a picture is made when it is drawn.
+    file. ``answer`` has the few lines above everything else, the first one next to the title; a
+    page without one is answered by its deciding row. ``formulas`` are shown as formulas, ``latex``
+    is their LaTeX for ``--latex``. ``bars`` and ``pictures`` are for formats that draw; a picture
+    is made only when it is drawn.
     """
 
     title: str
@@ -223,8 +225,8 @@ class Page(NamedTuple):
 
 
 def answered(page: Page) -> Page:
-    """The page with an answer on top: its own, else the row that decides, which is the marked one
-    of the first table with rows, or its first.
+    """The page with an answer: its own, else the deciding row, which is the marked row of the first
+    table with rows, or else its first row.
 
     >>> columns = Column("gpu"), Column("batch", "count"), Column("used", "bytes")
     >>> table = Table("", columns, (Row(("l4", 1609, 2**30)),))
@@ -244,7 +246,7 @@ def answered(page: Page) -> Page:
 
 
 def scaled(table: Table) -> Table:
-    """The table with one unit a column, said in its header, where its numbers allow it.
+    """The table with one unit for each column, named in its header, if its numbers allow it.
 
     >>> rows = Row(("l4", 24 * 2**30, 2**20)), Row(("h100", 80 * 2**30, 2**30))
     >>> table = Table("", (Column("gpu"), Column("memory", "bytes"), Column("left", "bytes")), rows)
@@ -257,7 +259,7 @@ def scaled(table: Table) -> Table:
         numbers = [value for value in cells if isinstance(value, int | float)]
         apart = any(row.unit for row in table.rows)
         if column.scale is not None:
-            # the page has named its unit
+            # the page itself chose this unit
             columns.append(column)
             continue
         scale = None if apart else units.common(numbers, column.unit)
@@ -267,7 +269,7 @@ def scaled(table: Table) -> Table:
 
 
 def _of_unit(title: str, word: str) -> str:
-    """A header with its unit: in front of what is counted, behind everything else."""
+    """A header with its unit: before a word that is counted, after any other."""
     if title.partition(" ")[0] in ("MACs", "FLOPs"):
         return f"{word}{title}"
     return f"{title} {word}".strip()
@@ -287,7 +289,7 @@ def cell(row: Row, index: int, table: Table) -> str:
 
 
 def shown(value: Value, unit: str = "text") -> str:
-    """A cell as people read it, safe to print on one line.
+    """A cell as people read it, in a form that is safe to print on one line.
 
     >>> shown(167_295_109_120, "si"), shown(2**30, "bytes"), shown((1, 257, 1280), "shape")
     ('167.3 G', '1.00 GiB', '1×257×1280')
@@ -304,7 +306,7 @@ def shown(value: Value, unit: str = "text") -> str:
 
 
 def in_words(name: str) -> str:
-    """The name of a quantity as words, in the case of its unit.
+    """The name of a quantity in words, in upper or lower case as its unit needs.
 
     >>> in_words("backward_flops")
     'backward FLOPs'
@@ -314,9 +316,9 @@ def in_words(name: str) -> str:
 
 
 def printable(text: str) -> str:
-    r"""Text without anything that a terminal, a browser or a job could take for a command.
+    r"""Text that no terminal, browser or CI job can mistake for a command.
 
-    A job of CI obeys a line that begins with ``::``, and ``##[`` or ``##vso[`` wherever it stands.
+    A CI job obeys a line that begins with ``::``, and ``##[`` or ``##vso[`` anywhere.
 
     >>> printable("a\x1b[2Jb\n\u202ec"), printable("::error::x"), printable("##[error]x")
     ('a\\x1b[2Jb\\n\\u202ec', '\\x3a:error::x', '#\\x23[error]x')

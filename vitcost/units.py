@@ -1,4 +1,4 @@
-"""Human units: the only place where G, GiB and milliseconds exist."""
+"""Units for people: the only module in which G, GiB and milliseconds exist."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -58,9 +58,9 @@ _MICROSECONDS.update(
     }
 )
 _DECIMAL = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?"
-# the currency before or behind an amount of money, and the unit behind a number of hours
+# a currency before or after an amount of money, and a unit after a number of hours
 _AROUND = r"^(?:[$€£¥]|usd|eur|cny)|(?:[$€£¥]|usd|eur|cny|h|hours?)$"
-# the largest count that is read: no model reaches it, and a float can hold it
+# the largest count that is accepted: no model reaches it, and a float can hold it
 MOST = 10**30
 _BYTES = {
     "b": 1,
@@ -70,7 +70,7 @@ _BYTES = {
 
 
 def si(value: int | float) -> str:
-    """A count to three or more digits with its SI prefix.
+    """A count with its SI prefix, with at least three digits.
 
     >>> si(86_567_656), si(1_003_385_303_040), si(999), si(0)
     ('86.6 M', '1.00 T', '999', '0')
@@ -82,7 +82,7 @@ def si(value: int | float) -> str:
 
 
 def counted(value: int | float, unit: str) -> str:
-    """A count with its SI prefix in front of a unit; a count without a prefix ends in a space.
+    """A count with its SI prefix before a unit; a count without a prefix ends in a space.
 
     >>> counted(17_563_950_336, "MACs"), counted(12, "FLOPs"), counted(86_567_656, "")
     ('17.6 GMACs', '12 FLOPs', '86.6 M ')
@@ -92,7 +92,7 @@ def counted(value: int | float, unit: str) -> str:
 
 
 def binary_bytes(value: int | float) -> str:
-    """Bytes in binary units, as nvidia-smi counts them.
+    """Bytes in binary units, as nvidia-smi prints them.
 
     >>> binary_bytes(346_270_624), binary_bytes(2_544_575_392), binary_bytes(512)
     ('330.2 MiB', '2.37 GiB', '512 B')
@@ -104,7 +104,7 @@ def binary_bytes(value: int | float) -> str:
 
 
 def seconds(value: float) -> str:
-    """A duration in the unit that fits it.
+    """A duration in the unit that suits it.
 
     >>> seconds(0.0123), seconds(42.0), seconds(7200.0)
     ('12.3 ms', '42.0 s', '2.0 h')
@@ -116,7 +116,7 @@ def seconds(value: float) -> str:
 
 
 class Scale(NamedTuple):
-    """One unit for a column of numbers: their divisor, and the word of its header."""
+    """One unit for a column of numbers: the divisor, and the word for its header."""
 
     factor: float
     word: str
@@ -127,14 +127,14 @@ _SCALES: Mapping[str, tuple[tuple[float, str], ...]] = {
     "bytes": (*_BINARY, (1, "B")),
     "seconds": _SECONDS,
 }
-# a column whose numbers differ by a larger factor shows each of them in a unit of its own
+# if the numbers of a column differ by a larger factor, each is shown in a unit of its own
 _FAR = 10**6
 
 
 def common(values: Iterable[int | float], kind: str) -> Scale | None:
-    """The unit that a column of numbers is read in: the largest in which none is below 0.01, or a
-    larger one where the most would have five digits before the point; None where the numbers
-    are too far apart for one.
+    """The unit for a column of numbers: the largest unit in which none is below 0.01; or a larger
+    one if the largest number would have five digits before the point. None if the numbers are too
+    far apart for one unit.
 
     >>> common([2**30, 3 * 2**30, 512 * 2**20], "bytes"), common([1.9, 7400.0, 9000.0], "seconds")
     (Scale(factor=1073741824, word='GiB'), Scale(factor=1.0, word='s'))
@@ -145,7 +145,7 @@ def common(values: Iterable[int | float], kind: str) -> Scale | None:
     sizes = sorted(abs(value) for value in values if value)
     if not sizes or kind not in _SCALES or sizes[-1] > _FAR * sizes[0]:
         return None
-    # a reader understands 36 h sooner than 1.5 d
+    # 36 h is easier to understand than 1.5 d
     most = {
         step: sizes[-1] / (2 if kind == "seconds" and step > 1 else 1) for step, _ in _SCALES[kind]
     }
@@ -157,7 +157,7 @@ def common(values: Iterable[int | float], kind: str) -> Scale | None:
 
 
 def named(word: str, kind: str) -> Scale | None:
-    """The unit that a word names, for numbers of a kind; None for what is no unit of these.
+    """The unit with this name, for numbers of a kind; None if the kind has no such unit.
 
     >>> named("M", "count"), named("GB", "bytes").factor, named("ms", "si")
     (Scale(factor=1000000, word='M'), 1000000000, None)
@@ -169,7 +169,7 @@ def named(word: str, kind: str) -> Scale | None:
 
 
 def scaled(value: int | float, scale: Scale) -> str:
-    """A number in the unit of its column, to three digits at least.
+    """A number in the unit of its column, with at least three digits.
 
     >>> [scaled(v, Scale(2**30, "GiB")) for v in (0, 602_112, 2_544_575_392, 2**40)]
     ['0', '0.000561', '2.37', '1,024.0']
@@ -188,7 +188,7 @@ def scaled(value: int | float, scale: Scale) -> str:
 
 
 def parse_count(text: str, of: str = "") -> int:
-    """A count with an optional SI prefix, exactly; ``of``: its own unit may stand behind it.
+    """A count with an optional SI prefix, exactly; ``of``: a unit that may follow it.
 
     >>> parse_count("86.6 M"), parse_count("1_000"), parse_count("1.28M")
     (86600000, 1000, 1280000)
@@ -222,7 +222,7 @@ def parse_seconds(text: str) -> float:
 
 
 def parse_per_second(text: str) -> float:
-    """A rate a second; one without a time is of a second.
+    """A rate per second; without a unit of time it is per second.
 
     >>> parse_per_second("5000/s"), parse_per_second("20M/d"), parse_per_second("90 / min")
     (5000.0, 231.4814814814815, 1.5)
@@ -235,7 +235,7 @@ def parse_per_second(text: str) -> float:
 
 
 def parse_amount(text: str) -> float:
-    """A number that is not exact, perhaps with a currency, or of hours.
+    """A number that need not be exact, perhaps with a currency or in hours.
 
     >>> parse_amount("$2.5"), parse_amount("1,200 h"), parse_amount("0.3 EUR"), parse_amount("2k")
     (2.5, 1200.0, 0.3, 2000.0)
@@ -249,16 +249,16 @@ def _parse(text: str, factors: dict[str, int], wanted: str, typed: str = "") -> 
 
 
 def exact(text: str) -> "Fraction":
-    """A decimal number as it is typed, of at most 10^30; ``ValueError`` where it is none.
+    """A decimal number as it is typed, at most 10^30. Raises ``ValueError`` for anything else.
 
     >>> exact("0.1")
     Fraction(1, 10)
     """
-    # not needed by a plain report
+    # a plain report does not need this import
     from fractions import Fraction
 
-    # Fraction computes ten to the power that a user types, however large: the pattern allows three
-    # digits
+    # Fraction would compute any power of ten that a user types: the pattern allows exponents of
+    # three digits
     if not re.fullmatch(_DECIMAL, text) or abs(value := Fraction(text)) > MOST:
         raise ValueError(text)
     return value
@@ -285,5 +285,5 @@ def _digits(value: float) -> str:
 
 
 def _three(value: float) -> str:
-    """At least three digits."""
+    """A number with at least three digits."""
     return f"{value:.2f}" if abs(value) < 10 else f"{value:,.1f}"

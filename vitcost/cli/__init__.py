@@ -1,6 +1,6 @@
 """The command line: parses, calls one function of the library, prints, exits.
 
-A command is loaded when it is called, so that none of them pays for the others.
+A command is imported only when it is called, so that it does not wait for the others.
 """
 
 import os
@@ -17,8 +17,7 @@ from vitcost.outside.version import VERSION
 
 __all__ = ["COMMANDS", "cli", "help_option", "run", "saying"]
 
-# the commands, each ``command`` in a module NAME_command beside this one, and the first line of its
-# help
+# the commands, each a function ``command`` in a module NAME_command, and the first line of its help
 COMMANDS = {
     "report": "One page: parameters, FLOPs, memory traffic, memory, time.",
     "summary": "The table of torchsummary, without torch.",
@@ -42,7 +41,7 @@ COMMANDS = {
 
 
 class _Lazy(click.Group):
-    """A group whose commands are modules with a ``command``."""
+    """A group whose commands are in modules of their own, imported when they are called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -54,7 +53,7 @@ class _Lazy(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        # the sentences of the table, since click would load every command to read them
+        # the table has the first lines, since click would import every command to read them
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
@@ -67,14 +66,14 @@ class _Lazy(click.Group):
 
 
 def _meant(word: str) -> str:
-    """The command that a wrong word may mean: another tool's name for it, a misspelling, a model's
-    name."""
+    """The command that a wrong word may mean: by another tool's name, by a misspelling, or by a
+    model's name."""
     if word in THEIRS:
         return f"here it is `vitcost {THEIRS[word]}`"
     guesses = nearest(word, COMMANDS)
     if guesses:
         return f"did you mean {', '.join(guesses)}?"
-    # the tables of names are loaded for a mistake alone
+    # imported only for a mistake: the tables of names
     from vitcost.zoo import every_name
 
     models = [word] if word in every_name() else nearest(word, every_name(), 1)
@@ -84,7 +83,8 @@ def _meant(word: str) -> str:
 
 
 def saying(names: list[str], help: str, text: Callable[[click.Context], str]) -> click.Option:
-    """A flag that prints a text and ends. click's own ones look for translations on the disk."""
+    """A flag that prints a text and exits. click's own flags would look for translations on the
+    disk."""
 
     def say(ctx: click.Context, param: click.Parameter, value: bool) -> None:
         if value and not ctx.resilient_parsing:
@@ -130,7 +130,7 @@ def cli() -> None:
 
 
 def run(args: Sequence[str]) -> int:
-    """Runs a command line and returns its exit code; every error of a user is one message."""
+    """Runs a command line and returns its exit code; an error of the user is one message."""
     try:
         code = cli.main(list(args), prog_name="vitcost", standalone_mode=False)
     except click.Abort:
@@ -144,7 +144,7 @@ def run(args: Sequence[str]) -> int:
 
         return _refuse(TOO_LARGE)
     except OSError as error:
-        # stdout is on a full disk
+        # stdout cannot be written, for example on a full disk
         from vitcost.cli.output import leave
 
         leave()
@@ -157,8 +157,7 @@ def run(args: Sequence[str]) -> int:
 
 
 def _refuse_of_users_code(error: Exception) -> int:
-    """Reports an internal error and its place, in a process that the user's code may have
-    changed."""
+    """Reports an internal error and its place; the user's code may have changed this process."""
     last = error.__traceback__
     while last is not None and last.tb_next is not None:
         last = last.tb_next
@@ -174,14 +173,14 @@ def _refuse_of_users_code(error: Exception) -> int:
 
 
 def _refuse(message: str, ctx: click.Context | None = None) -> int:
-    """Prints the error of a user, with the usage for a wrong flag, and returns the exit code."""
+    """Prints a user's error, for a wrong flag also the usage, and returns the exit code."""
     from vitcost.page import printable
 
     usage = (
         "" if ctx is None else f"{ctx.get_usage()}\nTry '{ctx.command_path} --help' for help.\n\n"
     )
     lines = [printable(line) for line in message.splitlines()]
-    # the exit code is right even where stderr is closed
+    # the exit code is right even if stderr is closed
     with suppress(OSError):
         click.echo(usage + "Error: " + "\n".join(lines), err=True)
     return 2

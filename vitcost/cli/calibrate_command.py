@@ -43,7 +43,7 @@ def command(files: Sequence[str], output: str | None, **_: object) -> int:
     samples_per_sec; img_size, gpu, mode, precision, layout, compile, torch and optimizer may be
     columns too. Half of the widths are held out by turns, and the error on them printed.
     """
-    # a help text needs no fit
+    # imported only here: the help text needs no fit
     from vitcost.hardware.measurement_files import calibrate
 
     fitted = calibrate(files, **given())

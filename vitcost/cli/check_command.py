@@ -61,7 +61,7 @@ def _throughput_options() -> list[click.Parameter]:
     return [*options(_THROUGHPUT, section=_MEASURED), *measured_options(_MEASURED)]
 
 
-# flags of a training step of --memory beside the batch, the precision and the optimizer
+# flags of a training step that --memory takes beside the batch, the precision and the optimizer
 _OF_MEMORY = ("attention", "checkpointing", "freeze", "lora", "lora_layers")
 _FLAGS: tuple[Flag, ...] = (
     ("--all walk", "every name of timm's, against timm", SWITCH),
@@ -115,7 +115,7 @@ def command(
 
 
 def _refuse(keywords: Mapping[str, Any], memory: bool) -> None:
-    """Flags that only another form of the command has."""
+    """Refuses flags that only another form of the command has."""
     of_memory = {*_OF_MEMORY, "precision", "optimizer"}
     of_files = _measured_names()
     for name in keywords:
@@ -131,7 +131,7 @@ def _measured_names() -> set[str]:
 def _scored(
     files: Sequence[str], models: Sequence[str], walk: bool, keywords: Mapping[str, Any]
 ) -> "Score":
-    """The errors of predictions on files of measurements, which name the models."""
+    """The errors of predictions on files of measurements; the files name the models."""
     if models or walk or keywords.keys() - _measured_names():
         raise click.UsageError("--throughput takes the models of its files: no MODEL, no fields")
     from vitcost.hardware.measurement_files import check_throughput
@@ -140,7 +140,7 @@ def _scored(
 
 
 def checked(models: Sequence[Model], **keywords: Any) -> "CheckResult":
-    """The verdict on models, with a progress bar where it takes long."""
+    """The verdict on models, with a progress bar if it takes long."""
     from vitcost.check import check
 
     with progress_bar("models") as step:
@@ -148,7 +148,7 @@ def checked(models: Sequence[Model], **keywords: Any) -> "CheckResult":
 
 
 def _walked(models: Sequence[str], keywords: Mapping[str, Any]) -> "CheckResult":
-    """The verdict on every name of timm; the batch is the only choice."""
+    """The verdict on every name of timm; only the batch can be chosen."""
     if models or keywords.keys() - {"batch"}:
         raise click.UsageError("--all takes every model as it is: no MODEL, and no fields of one")
     from vitcost.check import check_all
@@ -159,7 +159,7 @@ def _walked(models: Sequence[str], keywords: Mapping[str, Any]) -> "CheckResult"
 
 @dataclass(frozen=True)
 class CheckedReport(Result):
-    """A report with the verdict of a check behind it."""
+    """A report, followed by the verdict of a check."""
 
     report: Report
     verdict: "CheckResult"

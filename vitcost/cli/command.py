@@ -1,5 +1,4 @@
-"""A command and its options: arguments that are refused before anything is computed, and the
-help."""
+"""A command and its options: checks of arguments before anything is computed, and the help."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -13,17 +12,17 @@ from vitcost.render import JUDGING, SUFFIXES
 
 __all__ = ["Command", "Flag", "Option", "answers", "given", "options"]
 
-# a flag in a table of a command: its names, its help, and the other arguments of ``Option``
+# a flag in the table of a command: its names, its help, and further arguments of ``Option``
 Flag: TypeAlias = tuple[str, str, Mapping[str, Any]]
 
 
 class Command(click.Command):
     """A command whose help shows examples first, and its options by section.
 
-    ``rare`` makes options that are many: they are made when a flag is not found without them.
-    ``judges``: whether rows of the answer can fail, which is what GitHub's annotations are of.
-    ``suffixes`` are those of the files that ``-o`` writes, and the format of each; ``own_file``:
-    the file is no answer in a format, but the command's own.
+    ``rare`` makes the many options that few users need; it is called only if a flag is not found
+    otherwise. ``judges``: whether rows of the answer can fail, as GitHub's annotations need.
+    ``suffixes`` are those of the files that ``-o`` writes, each with its format; ``own_file``: the
+    file is not an answer in one of the formats, but has a form of its own.
     """
 
     def __init__(
@@ -37,7 +36,7 @@ class Command(click.Command):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        # click's own looks for translations on the disk
+        # click's own option looks for translations on the disk
         self.add_help_option = False
         self.examples = examples
         self.rare = rare
@@ -73,10 +72,10 @@ class Command(click.Command):
         return code
 
     def _notes(self, ctx: click.Context) -> Iterator[str]:
-        """Why flags that were typed cannot matter."""
+        """The reasons why typed flags cannot matter."""
         typed = given()
         if typed:
-            # loaded for a flag alone
+            # imported only if a flag was typed
             from vitcost.config.idle import idle
 
             varied = (text.partition("=")[0] for text in ctx.params.get("vary") or ())
@@ -92,7 +91,7 @@ class Command(click.Command):
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
-            # loaded for a message
+            # imported only for a message
             from vitcost.config.offers import offer
 
             ours = offer(error.option_name, _value_of(error.option_name, typed))
@@ -105,7 +104,7 @@ class Command(click.Command):
             raise click.UsageError(self._one_too_many(ctx, error.message), ctx) from None
 
     def _add_rare(self) -> None:
-        """Makes the options that are many, once."""
+        """Makes the rare options, once."""
         if self.rare is not None:
             params, self.rare = self.rare(), None
             for param in params:
@@ -114,7 +113,7 @@ class Command(click.Command):
             self.params += params
 
     def _one_too_many(self, ctx: click.Context, message: str) -> str:
-        """The message for several models where the command takes one."""
+        """The message for several models if the command takes one."""
         models = next((p for p in self.params if isinstance(p, click.Argument)), None)
         if models is None or models.name != "model" or self.name == "compare":
             return message
@@ -141,7 +140,7 @@ class Command(click.Command):
         if ctx.meta.get(_WHOLE) or not self._has_more():
             super().format_help_text(ctx, formatter)
             return
-        # the first paragraph: the answer of the command
+        # the first paragraph is the answer of the command
         formatter.write_paragraph()
         with formatter.indentation():
             formatter.write_text((self.help or "").partition("\n\n")[0])
@@ -166,23 +165,23 @@ class Command(click.Command):
                 record[1] if whole else _in_short(flag, record[1], getattr(param, "words", ()))
             )
             sections.setdefault(section, []).append((flag, help_text))
-        # a command's own flags first, its output last, whichever order they were declared in
+        # a command's own flags come first, its output last, in whatever order they are declared
         titles = sorted(sections, key=lambda title: _PLACES.get(title, 1))
         for title, records in ((title, sections[title]) for title in titles):
             with formatter.section(title):
                 formatter.write_dl(records)
 
 
-# the key of a context that asks for the whole help
+# the key in a context that asks for the whole help
 _WHOLE = "vitcost.whole"
 _PLACES = {"Options": 0, "Output": 2}
 _EXAMPLES = 4
-# columns of a screen, and of the flags before their help
+# columns of a screen, and of the flags in front of their help
 _SCREEN, _FLAG = 78, 26
 
 
 def _whole_help(ctx: click.Context) -> str:
-    """The whole help, where ``--help`` has the short one."""
+    """Prints the whole help; ``--help`` prints the short one."""
     ctx.meta[_WHOLE] = True
     command = ctx.command
     if isinstance(command, Command):
@@ -195,13 +194,14 @@ def _is_rare(param: click.Parameter) -> bool:
 
 
 def _in_short(flag: str, help_text: str, words: tuple[str, ...] = ()) -> str:
-    """The help of a flag in a line, where it takes more: without its list and its remarks."""
+    """The help of a flag in one line, without its list of words and its remarks if these do not
+    fit."""
     room = _SCREEN - max(_FLAG, len(flag) + 4)
     text, default, value = help_text.partition("  [default: ")
     if len(help_text) <= room:
         return help_text
     if words:
-        # a list of allowed words helps more than their subject
+        # a list of allowed words helps more than a description
         left = room - len(default) - len(value)
         while words and len(", ".join(words)) + 3 > left:
             words = words[:-1]
@@ -213,7 +213,7 @@ def _in_short(flag: str, help_text: str, words: tuple[str, ...] = ()) -> str:
 
 
 def _value_of(flag: str, args: Sequence[str]) -> str:
-    """The value that was typed behind a flag that does not exist."""
+    """The value that was typed after a flag that does not exist."""
     for i, arg in enumerate(args):
         name, equals, value = arg.partition("=")
         if name == flag:
@@ -223,7 +223,8 @@ def _value_of(flag: str, args: Sequence[str]) -> str:
 
 
 def _rebuilt(ctx: click.Context) -> Iterator[str]:
-    """A line for each pretrained model that is fed images of any size, and is built for another."""
+    """A note for each pretrained model that is fed images of any size but built for another
+    size."""
     size = ctx.params.get("img_size")
     if size is None:
         return
@@ -241,15 +242,15 @@ def _rebuilt(ctx: click.Context) -> Iterator[str]:
 
 
 def answers(name: str, **how: Any) -> Callable[[Callable[..., Any]], Command]:
-    """Makes the function below a command; ``how`` are the arguments of ``Command``."""
+    """Makes a command of the function below; ``how`` are arguments of ``Command``."""
     return click.command(name, cls=Command, **how)
 
 
 class Option(click.Option):
-    """An option with the section of the help that it stands in.
+    """An option with its section in the help.
 
-    ``passed`` ones are keywords of the library's function, and are given to it when typed.
-    ``rare`` ones stand in the whole help alone; ``words`` are what an option may be.
+    A ``passed`` option is a keyword of the library's function, which receives it if it was typed. A
+    ``rare`` option is only in the whole help; ``words`` are its allowed values.
     """
 
     def __init__(
@@ -269,14 +270,14 @@ class Option(click.Option):
 
 
 def options(flags: Iterable[Flag], **shared: Any) -> list[click.Parameter]:
-    """The options of a table of flags; ``shared`` arguments are of every row that has no other."""
+    """The options in a table of flags; ``shared`` arguments hold for rows that do not set them."""
     return [
         Option(names.split(), help=words, **{**shared, **typed}) for names, words, typed in flags
     ]
 
 
 def given() -> dict[str, Any]:
-    """The library's keywords among the typed flags of the command that runs."""
+    """The keywords for the library among the typed flags of the running command."""
     ctx = click.get_current_context()
     return {
         param.name: ctx.params[param.name]

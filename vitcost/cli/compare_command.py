@@ -49,7 +49,7 @@ vitcost compare vit_base_patch16_224 -b 64 -g l4 -g t4 --price 0.5
 """
 
 
-# the parts of a plot that take a quantity
+# the parts of a plot that show a quantity
 _PARTS = ("x", "y", "size", "color")
 _OF_PLOT = {"type": Words(QUANTITIES), "metavar": "QUANTITY", "section": "The plot"}
 _FLAGS: tuple[Flag, ...] = (
@@ -151,7 +151,7 @@ def command(why: bool, plot: str | None, output: str | None, **flags: Any) -> in
         with progress_bar("combinations") as step:
             compared = compare(*models, why=why, progress=step, **asked)
     if plot is not None:
-        # an answer is printed when nothing can go wrong any more
+        # the answer is printed after everything that can fail
         compared.plot(plot, **parts)
     if parquet and output is not None:
         also(compared)
@@ -159,7 +159,7 @@ def command(why: bool, plot: str | None, output: str | None, **flags: Any) -> in
     elif isinstance(compared, Comparison):
         emit(compared)
     else:
-        # the combinations are computed as they are put into text
+        # the combinations are computed while they are written as text
         with progress_bar("combinations") as step:
             text, colored = rendered(replace(compared, progress=step), output)
         also(compared)
@@ -168,7 +168,7 @@ def command(why: bool, plot: str | None, output: str | None, **flags: Any) -> in
 
 
 def _is_parquet(format: str | None, as_json: bool, output: str | None) -> bool:
-    """Whether the answer is a table for programs, which no terminal shows."""
+    """Whether the answer is a Parquet table, which a terminal cannot show."""
     named = output is not None and output.lower().endswith(".parquet")
     parquet = format == "parquet" or (format is None and not as_json and named)
     if parquet and (output is None or as_json):
@@ -177,14 +177,15 @@ def _is_parquet(format: str | None, as_json: bool, output: str | None) -> bool:
 
 
 def _swept(models: Sequence[str], asked: Mapping[str, Any]) -> "Sweep":
-    # numpy is for large grids alone
+    # imported only for large grids, which need numpy
     from vitcost.planner.sweep import sweep
 
     return sweep(*models, **asked)
 
 
 def _write_parquet(compared: "Comparison | Sweep", output: str) -> None:
-    """Every row, those of a sweep as they are computed; combinations that cannot be are told."""
+    """Writes every row, those of a sweep while they are computed; notes list the impossible
+    combinations."""
     if isinstance(compared, Comparison):
         write_rows(compared.rows(), output)
         skipped = compared.skipped

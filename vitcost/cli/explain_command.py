@@ -26,7 +26,7 @@ vitcost explain vit_base_patch16_224 train_memory -b 64 --precision amp-bf16
 """
 
 
-# every flag of a scenario that some quantity depends on
+# every flag of a scenario on which some quantity depends
 _SCENARIO = tuple(dict.fromkeys(flag for row in EXPLAINED.values() for flag in row.flags))
 _FLAGS: tuple[Flag, ...] = (
     ("--latex", "the formula in LaTeX too", SWITCH),
@@ -54,7 +54,7 @@ _FLAGS: tuple[Flag, ...] = (
 )
 def command(quantity: str | None, latex: bool, lang: str, **flags: Any) -> int:
     if flags["model_option"] is not None and quantity is None:
-        # the only argument stands behind --model
+        # with --model, the only argument is the quantity
         model, quantity = flags["model_option"], flags["model"]
     else:
         model = one_model()

@@ -1,4 +1,4 @@
-"""The values of flags: text that the library checks, and the words that a shell completes."""
+"""Types of flags' values: text that the library checks, and words that a shell completes."""
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     ParamType: TypeAlias = click.ParamType[Any]
 else:
-    # click's own class takes no argument before click 8.3
+    # click's own class takes no type argument before click 8.3
     ParamType = click.ParamType
 
 __all__ = [
@@ -32,7 +32,7 @@ __all__ = [
 
 
 class Words(ParamType):
-    """Text that the library checks; known words are completed."""
+    """Text that the library checks; a shell completes known words."""
 
     name = "text"
 
@@ -46,7 +46,7 @@ class Words(ParamType):
 
 
 class Listed(Words):
-    """A list of words with commas, whose last word the shell completes."""
+    """A list of words separated by commas; a shell completes the last word."""
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
@@ -56,7 +56,7 @@ class Listed(Words):
 
 
 class Varied(Words):
-    """``FIELD=VALUES``; the name of a field is completed."""
+    """``FIELD=VALUES``; a shell completes the name of the field."""
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
@@ -67,7 +67,7 @@ class Varied(Words):
 
 
 class Whole(ParamType):
-    """An integer, as people write large ones too: ``1e3``, ``1_000``."""
+    """An integer, also in spellings for large numbers: ``1e3``, ``1_000``."""
 
     name = "integer"
 
@@ -78,7 +78,7 @@ class Whole(ParamType):
             return int(value)
         except ValueError:
             pass
-        # loaded for a number that is no plain integer
+        # imported only for a number that is not a plain integer
         from vitcost.units import exact
 
         try:
@@ -125,7 +125,7 @@ class FileName(ParamType):
         return _completed([incomplete], "", "file")
 
 
-# the arguments of flags that name a file, have a number, or have no value
+# arguments of flags that name a file, have a number, or have no value
 FILE: Mapping[str, Any] = {"type": FileName(), "metavar": "FILE"}
 NUMBER: Mapping[str, Any] = {"type": click.INT, "metavar": "N"}
 SWITCH: Mapping[str, Any] = {"is_flag": True}
@@ -143,7 +143,7 @@ class Gpu(Words):
 
 
 def _completed(words: Iterable[str], start: str, kind: str = "plain") -> "list[CompletionItem]":
-    # a shell asks for this, a command never does
+    # imported only for a shell's completion, never for a command
     from click.shell_completion import CompletionItem
 
     return [CompletionItem(word, type=kind) for word in words if word.startswith(start)]

@@ -1,4 +1,4 @@
-"""The flags of an answer's form: its format, its files, and how much of it is shown."""
+"""The flags for the form of an answer: its format, its files, and how much of it is shown."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -23,7 +23,7 @@ _FORMS: tuple[Flag, ...] = (
     ),
     ("--json as_json", "the same as --format json", SWITCH),
 )
-# flags that cut a page, whichever command makes it
+# flags that cut a page, for every command
 _SHAPES: tuple[Flag, ...] = (
     ("--brief", "the answer alone, without its tables", SWITCH),
     (
@@ -50,11 +50,11 @@ def output_options() -> list[click.Parameter]:
 
 
 def _also(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> None:
-    """Keeps the formats and files that have the answer too."""
+    """Collects the formats and files that also get the answer."""
     outputs = []
     for value in values:
         named, colon, file = value.partition(":")
-        # a single letter is a drive
+        # a single letter before a colon is a drive, not a format
         if colon and named not in FORMATS and len(named) > 1 and named.isalnum():
             raise UnknownName("format", named, FORMATS, f"allowed: {', '.join(FORMATS)}")
         if named not in FORMATS:
@@ -70,7 +70,7 @@ def _also(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> 
 
 
 def exit_zero_option() -> click.Parameter:
-    """--exit-zero of a command that judges."""
+    """--exit-zero for a command that judges."""
     return Option(
         ["--exit-zero"],
         is_flag=True,
@@ -80,7 +80,7 @@ def exit_zero_option() -> click.Parameter:
 
 
 def format_options() -> list[click.Parameter]:
-    """--format, --json, and how much of a page is shown: ``emit`` reads these."""
+    """--format, --json, and how much of a page is shown; ``emit`` reads these flags."""
     shared = {"expose_value": False, "callback": _shape}
     return [
         *options(_FORMS, section=_OUTPUT_SECTION),

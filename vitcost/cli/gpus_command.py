@@ -33,7 +33,7 @@ def command(query: str, quiet: bool, output: str | None, **flags: Any) -> int:
 
     QUERY is a part of a name or a vendor.
     """
-    # a help text needs no cards
+    # imported only here: the help text needs no cards
     from vitcost.hardware.catalogue import gpus
 
     cards = gpus(query, gpu_file=flags["gpu_file"])

@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 _SHORT = {"batch": ("-b",)}
-# the questions that flags of a scenario answer; a flag in no row is of the first
+# the sections in which flags of a scenario are listed; a flag without a row is in the first
 _HOW, _TRAINS, _SHARED = "How it runs", "How it trains", "On several cards"
 _SECTIONS = {
     **dict.fromkeys(("ranks", "zero", "buckets", "gather"), _SHARED),
@@ -51,7 +51,7 @@ _SECTIONS = {
         _TRAINS,
     ),
 }  # fmt: skip
-# flags that few give, in the whole help alone
+# flags that few users need; only the whole help has them
 _RARE = (
     "platform", "lora_layers", "recipe", "layout", "compile", "software", "buckets", "zero_grad",
     "ema_dtype", "ema_device", "optimizer_in_backward", "grad_scaler", "gather",
@@ -59,7 +59,7 @@ _RARE = (
 _TEXT_SECTION = "Fields of a model that reads text"
 
 
-# flags of several commands
+# flags that several commands have
 RESERVE: Flag = (
     "--reserve",
     "kept free beside tensors; 0: nothing  [default: auto]",
@@ -81,7 +81,7 @@ _TOWER: Flag = (
     "one tower of a model of two, as NAME:vision and NAME:text are",
     {"type": Words(("vision", "text")), "metavar": "vision|text", "passed": True},
 )
-# the cards of a question, and the user's facts about them
+# flags for the cards of a question, and for the user's facts about cards
 _GPU: tuple[Flag, ...] = (
     (
         "-g --gpu",
@@ -101,7 +101,7 @@ _GPU: tuple[Flag, ...] = (
         {"type": Words(), "metavar": "MODEL=IMG_PER_S", "rare": True},
     ),
 )
-# the inputs and the loss of a module that is traced
+# flags for the inputs and the loss of a traced module
 _FED: tuple[Flag, ...] = (
     (
         "--input",
@@ -127,7 +127,7 @@ def model_options(*, many: bool = False) -> list[click.Parameter]:
 
 
 def one_model() -> str:
-    """The model of the command that runs: an argument or ``--model``, not both."""
+    """The model of the running command: an argument or ``--model``, not both."""
     params = click.get_current_context().params
     argument, option = params["model"], params["model_option"]
     if argument is not None and option is not None:
@@ -139,7 +139,7 @@ def one_model() -> str:
 
 
 def some_models(*, required: bool = True) -> list[str]:
-    """The models of the command that runs, where it takes several."""
+    """The models of the running command, if it takes several."""
     params = click.get_current_context().params
     models = [*params["model_option"], *params["model"]]
     if required and not models:
@@ -150,7 +150,7 @@ def some_models(*, required: bool = True) -> list[str]:
 def scenario_options(
     only: Iterable[str] | None = None, *, without: Iterable[str] = ()
 ) -> list[click.Parameter]:
-    """A flag for each field of the scenario, for some alone, or for all but some."""
+    """A flag for each field of the scenario: for all, for some, or for all but some."""
     names = {field.name for field in fields(Scenario)} if only is None else {*only}
     names -= {*without}
     return [_scenario_option(field) for field in fields(Scenario) if field.name in names]
@@ -180,7 +180,7 @@ def _scenario_option(field: "DataclassField[Any]") -> Option:
 
 
 def precision_option() -> click.Parameter:
-    """--precision of a question about cards, each of which has one that it is for."""
+    """--precision for a question about cards; by default each card has its own precision."""
     from vitcost.hardware.default_precision import AUTOMATIC
 
     return _worded(
@@ -198,7 +198,7 @@ def precision_option() -> click.Parameter:
 def gpu_options(
     only: Iterable[str] | None = None, section: str = "Time on a card"
 ) -> list[click.Parameter]:
-    """Flags of the cards of a question and of the user's facts about them, or some of these
+    """Flags for the cards of a question and for the user's facts about them, or some of these
     flags."""
     flags = [row for row in _GPU if only is None or row[0].split()[-1] in only]
     return options(flags, section=section, passed=True, multiple=True)
@@ -210,7 +210,7 @@ def gpu_query() -> click.Parameter:
 
 
 def field_options() -> list[click.Parameter]:
-    """A flag for each field of a config, those of a model of text too."""
+    """A flag for each field of a config, including the fields of text models."""
     from vitcost.config.text_config import TEXT_FIELDS
 
     ratio: tuple[Any, Field] = (float, Field("ratio to embed_dim, in place of the width"))
@@ -252,7 +252,7 @@ def _worded(
     default: str = "",
     rare: bool = False,
 ) -> Option:
-    """A passed option that shows its choices: beside the flag where they are short."""
+    """A passed option that shows its choices, next to the flag if they are short."""
     joined = "|".join(choices)
     if joined and len(joined) <= 24:
         metavar = joined
@@ -273,14 +273,14 @@ def _worded(
 
 
 def _one_card(ctx: click.Context, param: click.Parameter, names: Sequence[str]) -> str | None:
-    # other commands take several
+    # commands that take several models have another function
     if len(names) > 1:
         raise ConfigError(f"measurements are of one card, got {', '.join(names)}")
     return names[0] if names else None
 
 
 def measured_options(section: str = "What the files do not say") -> list[click.Parameter]:
-    """Options for all rows of files of measurements."""
+    """Options that hold for all rows of files of measurements."""
     scenario: list[Flag] = [
         (
             _flag(name),

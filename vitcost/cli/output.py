@@ -29,13 +29,13 @@ __all__ = [
     "write_names",
 ]
 
-# where a context keeps the flags that cut a page, and the files that have the answer too
+# the keys of a context for the flags that cut a page, and for the files that also get the answer
 SHAPE = "vitcost.shape"
 ALSO = "vitcost.also"
 # formats that show a verdict and its reasons
 JUDGED = ("table", "json", "markdown", "html", "latex", "github", "junit", "sarif")
 
-# ASCII signs for terminals without Unicode
+# ASCII replacements for terminals without Unicode
 _PLAIN = {
     "×": "x", "·": "*", "²": "2", "³": "3", "–": "-", "—": "-", "…": "...", "≈": "~", "→": "->",
     "◂": "<", "─": "-", "│": "|", "Φ": "Phi", "µ": "u", "█": "#", "✓": "ok", "✗": "x",
@@ -44,7 +44,8 @@ _PLAIN = {
 
 
 def emit(result: "Result", *, to_stdout: bool = False) -> None:
-    """Writes a result as the command's flags ask: to ``-o`` or stdout, and to ``--also``."""
+    """Writes a result where the command's flags say: to ``-o`` or stdout, and to the files of
+    ``--also``."""
     output = None if to_stdout else click.get_current_context().params["output"]
     text, color = rendered(result, output)
     also(result)
@@ -52,7 +53,7 @@ def emit(result: "Result", *, to_stdout: bool = False) -> None:
 
 
 def also(result: "Result") -> None:
-    """Writes a result to the files of ``--also``, each in its format."""
+    """Writes a result to the files of ``--also``, each in its own format."""
     for chosen, file in _others():
         write(render(_cut(result, chosen), chosen), file)
 
@@ -64,20 +65,20 @@ def _others() -> Sequence[tuple[str, str]]:
 
 
 def rendered(result: "Result", output: str | None) -> tuple[str, bool]:
-    """A result as text for a file or for stdout, and whether the text has colour."""
+    """A result as text for a file or for stdout, and whether the text has colours."""
     params = click.get_current_context().params
     chosen = chosen_format(params["format"], params["as_json"], output)
     result = _cut(result, chosen)
     stream = answers()
     if output is None and stream and stream.isatty():
-        # as https://no-color.org has it
+        # the rule of https://no-color.org
         color = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
         return render(result, chosen, color=color, width=_columns()), color
     return render(result, chosen), False
 
 
 def _cut(result: "Result", chosen: str) -> "Result":
-    """The result with the page that ``--brief``, ``--columns`` and ``--levels`` leave of it."""
+    """The result with its page cut by ``--brief``, ``--columns`` and ``--levels``."""
     ctx = click.get_current_context(silent=True)
     shape = dict(ctx.meta.get(SHAPE, {})) if ctx else {}
     if not shape:
@@ -107,9 +108,9 @@ def chosen_format(
     output: str | None,
     suffixes: Mapping[str, str] = SUFFIXES,
 ) -> str:
-    """The format of an answer: the one that is named, else the one of the file's suffix.
+    """The format of an answer: the named one, else that of the file's suffix.
 
-    A name without a suffix holds any format, and ``.txt`` any text.
+    A file without a suffix may have any format, a ``.txt`` file any text format.
 
     >>> chosen_format(None, False, "page.HTML"), chosen_format("csv", False, "layers.txt")
     ('html', 'csv')
@@ -117,7 +118,7 @@ def chosen_format(
     if as_json and format not in (None, "json"):
         raise click.UsageError(f"--json contradicts --format {format}")
     named = "json" if as_json else format
-    # pathlib would be a tenth of a start
+    # importing pathlib would take a tenth of a start
     suffix = os.path.splitext(output or "")[1].lower().removesuffix(".")  # noqa: PTH122
     of_suffix = suffixes.get(suffix)
     if suffix and of_suffix is None and named is None:
@@ -126,7 +127,7 @@ def chosen_format(
         raise click.UsageError(
             f"no format for the suffix {suffix!r:.20} of {output!r:.80}; there are {known}{more}"
         )
-    # the renderer refuses an unknown format
+    # an unknown format is refused by the renderer
     if named in FORMATS and of_suffix not in (None, named) and suffix != ".txt":
         flag = "--json" if as_json else f"--format {named}"
         raise click.UsageError(f"{flag} contradicts {output!r:.80}, a file of {of_suffix}")
@@ -134,7 +135,7 @@ def chosen_format(
 
 
 def write_names(names: Iterable[str], output: str | None) -> None:
-    """Writes names, one a line; flags of a format are refused."""
+    """Writes names, one on each line; flags for a format are refused."""
     params = click.get_current_context().params
     if params["as_json"] or params["format"] is not None or _others():
         raise click.UsageError("-q prints names alone, in no format")
@@ -143,42 +144,42 @@ def write_names(names: Iterable[str], output: str | None) -> None:
 
 
 def said_in(flag: str, chosen: str, formats: Sequence[str]) -> None:
-    """Refuses a flag beside a format that cannot show it; formats of ``--also`` count too."""
+    """Refuses a flag that the chosen format cannot show; formats of ``--also`` are checked too."""
     for each in (chosen, *(other for other, _ in _others())):
         if each not in formats:
             raise click.UsageError(f"{flag} is not said in {each}, but in {', '.join(formats)}")
 
 
 def write(text: str, output: str | None, *, color: bool = False) -> None:
-    """Writes text to stdout, or to a file as a whole or not at all."""
+    """Writes text to stdout, or to a file; a file is written completely or not at all."""
     if output is not None:
-        # loaded for a file alone
+        # imported only for a file
         from vitcost.outside.writing import whole
 
         with whole(output) as path:
             path.write_text(text, encoding="utf-8", newline="\n")
         return
-    # sys.stdout is None where the shell closed it (`>&-`)
+    # sys.stdout is None if the shell closed it (`>&-`)
     stream = answers()
     if not stream:
         raise ConfigError("cannot write the answer: stdout is closed")
     try:
         click.echo(_encodable(text, stream.encoding), stream, nl=False, color=color)
     except BrokenPipeError:
-        # the reader has gone (`| head`): no message, and the exit code of SIGPIPE
+        # the reader has gone (`| head`): exit without a message, with the code of SIGPIPE
         leave()
         raise SystemExit(128 + 13) from None
 
 
 def tell(line: str) -> None:
-    """Says something beside the answer, on stderr."""
+    """Prints a note beside the answer, on stderr."""
     from vitcost.page import printable
 
     click.echo(printable(line), err=True)
 
 
 def leave() -> None:
-    """Closes a stdout that takes no more output, and drops the rest."""
+    """Closes a stdout that takes no more output, and drops the rest of the text."""
     stream = answers()
     if stream:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
@@ -191,7 +192,7 @@ def _columns() -> int:
 
 
 def _encodable(text: str, encoding: str | None) -> str:
-    """The text with ASCII signs for characters that the encoding lacks."""
+    """The text with ASCII replacements for characters that the encoding lacks."""
     encoding = encoding or "ascii"
     try:
         text.encode(encoding)

@@ -28,11 +28,11 @@ vitcost plan vit_large_patch16_224 --samples 14M -g a100-sxm-80gb --price 2
 vitcost plan vit_base_patch16_224 --samples 384M -g l40s -g l4 --deadline 9d
 vitcost plan gpt3-xl --samples 146M -g h100-sxm --zero 3 --efficiency 0.4
 """
-# flags that a plan decides, or has others for; it is on cards
+# flags that a plan decides, or replaces by others; a plan is always for cards
 _DECIDED = (*DECIDED, "checkpointing", "zero", "platform", "precision")
 _SHARE: dict[str, Any] = {"type": click.FLOAT, "metavar": "X"}
 
-# the data, the cards and the prices of the run
+# flags for the data, the cards and the prices of the run
 _RUN: tuple[Flag, ...] = (
     ("--samples", "images or sequences of an epoch: 1.28M", {"metavar": "N"}),
     ("--epochs", "how often they are seen  [default: 1]", NUMBER),
@@ -59,7 +59,7 @@ _RUN: tuple[Flag, ...] = (
     ("--overlap", "of exchange and passes; the share that can be hidden  [default: 1]", _SHARE),
     RESERVE,
 )
-# the ways to divide a step
+# flags that fix how the step is divided
 _FIXED: tuple[Flag, ...] = (
     ("--zero", "what data-parallel ranks divide: 0 to 3", NUMBER),
     ("--tensor-parallel", "cards that share each layer", NUMBER),

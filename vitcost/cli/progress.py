@@ -11,8 +11,8 @@ PATIENCE_SECONDS = 1.0
 
 @contextmanager
 def progress_bar(label: str = "") -> Iterator[Callable[[int, int, str], None] | None]:
-    """Gives ``step(done, total, label)``; the bar appears after a second, on a terminal alone, and
-    has ``label`` before the first step is done."""
+    """Yields ``step(done, total, label)``. The bar appears after a second, and only on a terminal;
+    it shows ``label`` until the first step is done."""
     if not (sys.stderr and sys.stderr.isatty()):
         yield None
         return

@@ -1,4 +1,4 @@
-"""The texts of ``vitcost help TOPIC``: files, and lists made from the tables of the library."""
+"""The texts of ``vitcost help TOPIC``: files, and lists made from the library's tables."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
@@ -12,12 +12,12 @@ _WIDTH = 80
 
 
 def topic(name: str) -> str:
-    """The text of a topic, of lines that a terminal of 80 columns has room for."""
+    """The text of a topic, in lines that fit a terminal of 80 columns."""
     return "\n".join(TOPICS[name][1]()) + "\n"
 
 
 def listed(rows: Iterable[tuple[str, str]]) -> list[str]:
-    """Names with their meaning behind them, wrapped below itself."""
+    """Names, each followed by its meaning, which is wrapped and indented."""
     formatter = click.HelpFormatter(width=_WIDTH)
     formatter.indent()
     formatter.write_dl([*rows], col_max=24)
@@ -82,7 +82,7 @@ def _precision() -> Iterator[str]:
 
 
 def _file(name: str) -> Iterator[str]:
-    """The lines of a file beside this one; of Markdown as a terminal shows it."""
+    """The lines of a text file next to this module; Markdown is converted for a terminal."""
     from pathlib import Path
 
     text = Path(__file__).with_name(name).read_text(encoding="utf-8")

@@ -26,11 +26,11 @@ def explain(
     """The formula of a quantity, with the numbers of a model put in, and its exact result.
 
     ``flags`` are fields of the config (``num_classes=5``) and of the scenario (``batch=8``,
-    ``precision="amp-bf16"``), as ``report`` takes them; one that the quantity does not depend on is
-    refused. ``lang`` is the language of the text around the formula, ``en`` or ``zh``.
+    ``precision="amp-bf16"``), as ``report`` takes them; a flag on which the quantity does not
+    depend is refused. ``lang`` is the language of the text around the formula, ``en`` or ``zh``.
 
-    Raises ``UnknownName`` for a quantity or model, ``NotCovered`` for a model that lacks what is
-    asked for, ``ConfigError`` for a flag, ``MissingExtra`` without sympy.
+    Raises ``UnknownName`` for a quantity or model, ``NotCovered`` for a model that does not have
+    the quantity, ``ConfigError`` for a flag, ``MissingExtra`` without sympy.
 
     >>> base = explain("vit_base_patch16_224", "params", num_classes=5)
     >>> base.formula
@@ -40,7 +40,7 @@ def explain(
     >>> explain("vit_base_patch16_224", "saved-activations", batch=8, precision="bf16").value
     470862050
     """
-    # loaded for a formula alone, since sympy is slow to import
+    # imported only for a formula, since sympy is slow to import
     from vitcost.formulas.explanation import explained
 
     flags_of_scenario, overrides = apart(flags)

@@ -55,11 +55,12 @@ class Explanation(Result):
     lang: str = "en"  # the language of the text around the formula
 
     def pairs(self) -> tuple[str, ...]:
-        """The model, where it is of two towers."""
+        """The name of the model, if it has two towers."""
         return (self.model,) if self.towers == 2 else ()
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON of schema ``vitcost.explain/1``; ``latex`` and ``note`` where there are any."""
+        """The JSON of schema ``vitcost.explain/1``; with ``latex`` and ``note`` if these are not
+        empty."""
         rows = self.value
         return {
             "schema": "vitcost.explain/1",
@@ -100,7 +101,7 @@ def explained(
         if flag not in row.flags:
             hint = f"{quantity} depends on {', '.join(row.flags)}"
             raise ConfigError(f"{flag} has no part in the formula of {quantity}; {hint}")
-    # a quantity that depends on the mode is that of a forward pass in eval by default
+    # a quantity that depends on the mode is, by default, that of a forward pass in eval
     mode = {} if "mode" in row.flags else {"mode": "train"}
     resolved = resolve(model, **overrides)
     scenario = Scenario.of(**{**mode, **flags}).added_to(resolved.flags)
@@ -123,7 +124,7 @@ def explained(
 
 
 class _Spelled(NamedTuple):
-    """A formula as text, however it was found."""
+    """A formula as text, from either source."""
 
     formula: str
     substituted: str
@@ -135,7 +136,7 @@ class _Spelled(NamedTuple):
 
 
 def _of_text(known: Fixed) -> _Spelled:
-    """The textbook's own text."""
+    """The formula as the textbook spells it."""
     compares = isinstance(known.value, tuple)
     shown = {name: f"O({text})" if compares else text for name, text in known.terms.items()}
     numbers = {name: put_in(text, known.numbers) for name, text in known.rounded.items()}
@@ -159,7 +160,7 @@ def _together(texts: Mapping[str, str], compares: bool) -> str:
 
 
 def _of_symbols(row: Formula, config: Any, scenario: Scenario) -> _Spelled:
-    """The answer of the engine in letters."""
+    """The formula from the engine, with letters for sizes."""
     load()
     terms = RULES[row.rule](row, config, scenario)
     return _Spelled(
@@ -174,8 +175,8 @@ def _of_symbols(row: Formula, config: Any, scenario: Scenario) -> _Spelled:
 
 
 def _latex(quantity: str, spelled: _Spelled) -> str | None:
-    """The formula, the numbers put in and the result below one another; of a comparison a line for
-    each of its cells."""
+    """The formula, the numbers put in and the result, one below the other; a comparison has a line
+    for each cell."""
     if not isinstance(spelled.value, tuple):
         return aligned([spelled.formula, spelled.substituted, f"{spelled.value:,}"], quantity)
     lines = []
@@ -187,7 +188,7 @@ def _latex(quantity: str, spelled: _Spelled) -> str | None:
 
 
 def _compares(terms: Found) -> bool:
-    """Whether the terms are cells of a comparison, and no summands."""
+    """Whether the terms are cells of a comparison, not summands."""
     return isinstance(terms.value, tuple)
 
 
@@ -195,7 +196,7 @@ def _joined(terms: Found, spell: Callable[[Found, Expr], str]) -> str:
     if _compares(terms):
         return "; ".join(f"{name}: {spell(terms, expr)}" for name, expr in terms.terms.items())
     shown = terms.terms.values() if terms.whole is None else [terms.whole]
-    # a sum without terms: SGD keeps no states
+    # a sum without terms is 0: SGD keeps no states
     return " + ".join(spell(terms, expr) for expr in shown) or "0"
 
 

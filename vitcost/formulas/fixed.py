@@ -1,7 +1,8 @@
-"""Formulas of a plain Vision Transformer as the textbook spells them, which need no symbols.
+"""Formulas of a plain Vision Transformer as the textbook spells them, for which sympy is not
+needed.
 
-They are taken where the engine's numbers, part by part, are what they give, for the model as it is
-and for another depth, another number of classes and another batch.
+A formula is used only if it gives the engine's numbers part by part, for the model itself, for
+another depth, for another number of classes and for another batch.
 """
 
 import ast
@@ -25,7 +26,7 @@ _RULE = {
     "half weights": "2*Φ", "full weights": "4*Φ", "half gradients": "2*Φ",
     "full gradients": "4*Φ", "first moments": "4*Φ", "second moments": "4*Φ",
 }  # fmt: skip
-# Vaswani et al. 2017, Table 1: the order of growth, and the number where it is rounded
+# Vaswani et al. 2017, Table 1: the order of growth; then the rounded number, if it is rounded
 _COMPLEXITY = {
     "self-attention, work": ("s**2*h", ""),
     "self-attention, sequential": ("1", ""),
@@ -41,7 +42,8 @@ _COMPLEXITY = {
     "restricted self-attention, path": ("s/r", "ceiling(s/r)"),
 }
 _GROWTH = {name: growth for name, (growth, _) in _COMPLEXITY.items()}
-# each term of a quantity; an empty name is their sum where it reads better than the terms
+# each term of a quantity; the row with an empty name is their sum, if that reads better than the
+# terms
 FIXED: Mapping[str, Mapping[str, str]] = {
     "params": {
         "patch_embed": "c*p**2*h + h",
@@ -89,8 +91,8 @@ FIXED: Mapping[str, Mapping[str, str]] = {
 
 
 class Fixed(NamedTuple):
-    """Terms in letters and their values. Terms of a comparison are orders of growth, which
-    ``rounded`` holds as text."""
+    """Terms in letters, and their values. Terms of a comparison are orders of growth, whose values
+    ``rounded`` has as text."""
 
     terms: Mapping[str, str]
     rounded: Mapping[str, str]
@@ -98,7 +100,7 @@ class Fixed(NamedTuple):
     numbers: Mapping[str, Size]
     value: Any
     meanings: Mapping[str, str] = {}
-    whole: str = ""  # the sum of the terms, where it reads better than they in a row
+    whole: str = ""  # the sum of the terms, if it reads better than the list of terms
 
     @property
     def letters(self) -> set[str]:
@@ -108,7 +110,7 @@ class Fixed(NamedTuple):
 
 
 def fixed(quantity: str, of: Formula, config: Any, scenario: Scenario) -> Fixed | None:
-    """The textbook's terms of a quantity for a model; None where it has none that are exact.
+    """The textbook's terms of a quantity for a model; None if no exact terms are known.
 
     >>> from vitcost.costs.quantities import EXPLAINED
     >>> from vitcost.zoo import resolve
@@ -131,7 +133,7 @@ def fixed(quantity: str, of: Formula, config: Any, scenario: Scenario) -> Fixed 
 
 
 def _at(quantity: str, of: Formula, config: ViTConfig, scenario: Scenario) -> Fixed | None:
-    """The terms with the numbers of one model, where the engine's parts are these."""
+    """The terms with one model's numbers; None if the engine's parts differ."""
     run = workload(config, scenario).at(scenario.batch)
     if of.rule == "thumb":
         numbers: dict[str, Size] = {"Φ": run.rows().cost.params}
@@ -176,7 +178,7 @@ def put_in(formula: str, numbers: Mapping[str, Size]) -> str:
 
 
 def value_of(formula: str, numbers: Mapping[str, Size]) -> int:
-    """The integer that a sum of products is; ``KeyError`` for a letter without a number.
+    """The integer value of a sum of products. Raises ``KeyError`` for a letter without a number.
 
     >>> value_of("L*(12*h**2 + 13*h)", {"L": 2, "h": 10})
     2660

@@ -1,4 +1,5 @@
-"""Terms of a model by module path, where its top-level modules are no parts that a page knows."""
+"""Terms of a model by module path, for models whose top-level modules are not the parts that pages
+know."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
@@ -9,7 +10,8 @@ from vitcost.formulas.symbols import value
 
 __all__ = ["by_module"]
 
-# a module is opened where it has more than so much of the whole, and while so many rows are there
+# a module is split into its children if it has more than this share of the whole, and while there
+# are fewer rows than this
 _SHARE, _MOST_ROWS = 4, 16
 
 Quantity = Callable[[Cost], Size]
@@ -24,8 +26,8 @@ class _Part(NamedTuple):
 
 
 def by_module(root: Row, of: Quantity, numbers: Mapping[str, Size]) -> dict[str, Size]:
-    """Summands of a cost in the order of the forward: modules, of which large ones are opened, and
-    runs of equal ones. ``numbers`` are put into letters to see which are large.
+    """Summands of a cost in the order of the forward: modules, the large ones split into children,
+    and runs of equal modules. ``numbers`` replace the letters to see which modules are large.
 
     >>> layer = Row("blocks.0", "blocks.1", "Block", 2, (), Cost(flops=5), ())
     >>> root = Row("", "", "Net", 1, (), Cost(flops=11), (layer,))
@@ -50,7 +52,7 @@ def by_module(root: Row, of: Quantity, numbers: Mapping[str, Size]) -> dict[str,
 
 
 def _opened(row: Row, of: Quantity, rest: str) -> Iterator[_Part]:
-    """The children of a row, and its own work."""
+    """The children of a row, and the row's own work."""
     rest_amount = of(row.cost)
     for child in row.children:
         amount = child.repeat * of(child.cost)

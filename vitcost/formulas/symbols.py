@@ -1,6 +1,6 @@
-"""Expressions over symbols: where they come from, how they are tidied, and how they are spelled.
+"""Expressions over symbols: makes them, simplifies them, and writes them as text.
 
-The only module that imports sympy, and only once a formula is asked for.
+This is the only module that imports sympy, and only when a formula is asked for.
 """
 
 import re
@@ -33,7 +33,7 @@ __all__ = [
 
 Expr: TypeAlias = "sympy.Expr"
 
-# meanings of a formula's letters, in the order in which a product is spelled
+# the meanings of a formula's letters, in the order in which a product lists them
 LETTERS = {
     "Φ": "parameters",
     "L": "depth",
@@ -66,7 +66,8 @@ LETTERS = {
 
 _SIDES = {"H": "height", "W": "width"}
 
-# axes that are equal in many models: where the sizes agree, the right is spelled for the left
+# axes that have the same size in many models: if the sizes agree, the left axis is written as the
+# right one
 _EQUAL = (
     ("e_s", "s"), ("e_u", "u"), ("e_n", "n"),
     ("two_a", "2*a"), ("two_d", "2*d"), ("two_h", "2*h"), ("two_m", "2*m"),
@@ -77,7 +78,7 @@ _EQUAL = (
 
 
 def load() -> Any:
-    """sympy; ``MissingExtra`` with the line that installs it where it is not there.
+    """sympy. Raises ``MissingExtra``, with the command that installs it, if it is missing.
 
     >>> load().Integer(12)
     12
@@ -98,13 +99,13 @@ def symbol(name: object) -> Any:
     return load().Symbol(str(name), integer=True, positive=True)
 
 
-# in a model of two towers the axes of the second are named after it
+# in a model of two towers, the axes of the text tower begin with this prefix
 _TOWERS = ("", "text_")
 
 
 @cache
 def _equal() -> tuple[tuple[Expr, Expr], ...]:
-    """The pairs of axis and size as expressions, for each tower."""
+    """The pairs of equal axes as expressions, for each tower."""
     names = {name for pair in _EQUAL for side in pair for name in re.findall(r"[A-Za-z_]+", side)}
     towers = [{name: symbol(tower + name) for name in names} for tower in _TOWERS]
     return tuple(
@@ -115,7 +116,7 @@ def _equal() -> tuple[tuple[Expr, Expr], ...]:
 
 
 def expression(size: "Size | Expr") -> Expr:
-    """A size that the engine computed in letters, a sum of products, as an expression.
+    """A polynomial in sizes that the engine computed, as an expression.
 
     >>> from vitcost.engine.polynomial import symbol
     >>> expression(symbol("h") * symbol("h") + 2 * symbol("m"))
@@ -132,13 +133,13 @@ def expression(size: "Size | Expr") -> Expr:
 
 
 def value(expr: "Size | Expr", numbers: Mapping[str, Size]) -> int:
-    """The integer that an expression is with numbers put in.
+    """The integer value of an expression with numbers put in.
 
     >>> value(12 * symbol("h") ** 2 + 13 * symbol("h"), {"h": 768})
     7087872
     """
     if isinstance(expr, Polynomial):
-        # with numbers put in, a constant is left
+        # with all numbers put in, only a constant is left
         return expr.put_in(numbers).terms.get((), 0)
     sp = load()
     expr = sp.sympify(expr)
@@ -164,7 +165,8 @@ def _agrees(left: Expr, right: Expr, numbers: Mapping[str, Size]) -> bool:
 
 @lru_cache(maxsize=1024)
 def _rewritten(expr: Expr, equal: tuple[tuple[Expr, Expr], ...]) -> Expr:
-    """Models of one structure have one formula, whatever their sizes."""
+    """Rewrites equal axes; cached, as models of one structure have one formula whatever their
+    sizes."""
     for left, right in equal:
         if left.free_symbols <= expr.free_symbols:
             expr = expr.subs(left, right)
@@ -173,7 +175,7 @@ def _rewritten(expr: Expr, equal: tuple[tuple[Expr, Expr], ...]) -> Expr:
 
 
 def growth(expr: Expr) -> Expr:
-    """An expression without its rounding, which an order of growth leaves out.
+    """An expression without rounding, which an order of growth leaves out.
 
     >>> growth(load().ceiling(symbol("s") / symbol("r")))
     s/r
@@ -183,7 +185,7 @@ def growth(expr: Expr) -> Expr:
 
 
 def largest_of(size: Size, numbers: Mapping[str, Size]) -> Size:
-    """A size in letters, the winner by the numbers in place of the largest of several.
+    """A size in letters; of several candidates, the one that is the largest with the numbers.
 
     >>> from vitcost.engine import polynomial
     >>> from vitcost.engine.ops import largest
@@ -197,7 +199,7 @@ def largest_of(size: Size, numbers: Mapping[str, Size]) -> Size:
 
 
 def in_order(name: str) -> tuple[int, str]:
-    """A key to sort letters as a product has them; axes that have no letter come last.
+    """A sort key for the letters of a product; axes without a letter come last.
 
     >>> sorted(["h", "zeta", "b", "L"], key=in_order)
     ['L', 'b', 'h', 'zeta']
@@ -226,12 +228,12 @@ def meaning(name: str) -> str:
 
 
 def _bare(name: str) -> str:
-    """A letter without its tower."""
+    """A letter without the prefix of its tower."""
     return name.removeprefix(_TOWERS[1])
 
 
 def text(expr: Expr, spell: Callable[[str], str] = str) -> str:
-    """An expression as Python reads it, products in the order of the papers' letters.
+    """An expression in Python's spelling, with products in the order of the papers' letters.
 
     >>> b, s, h = map(symbol, "bsh")
     >>> text(24 * h**2 * b * s + 4 * h * b * s**2)
@@ -260,7 +262,7 @@ def text(expr: Expr, spell: Callable[[str], str] = str) -> str:
 
 
 def _place(factor: Expr) -> tuple[int, tuple[int, str]]:
-    """Numbers first, then letters, then sums."""
+    """A sort key: numbers come first, then letters, then sums."""
     kind = 0 if factor.is_Number else 2 if factor.is_Add else 1
     return kind, in_order(getattr(factor.as_base_exp()[0], "name", ""))
 

@@ -1,4 +1,4 @@
-"""How the terms of a quantity are found: engine or textbook, run on symbols in place of sizes."""
+"""Finds the terms of a quantity: the engine or the textbook runs on symbols in place of sizes."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -25,29 +25,32 @@ __all__ = ["MOST_ALLOCATIONS", "MOST_MODULES", "RULES", "Found", "Value", "summa
 
 Value: TypeAlias = "Size | tuple[textbook.LayerComplexity, ...]"
 
-# a kernel three wide, and the 7 x 7 windows of Swin Transformer (Liu et al. 2021, arXiv 2103.14030)
+# a kernel of width 3, and the 7 x 7 windows of Swin Transformer (Liu et al. 2021, arXiv 2103.14030)
 _KERNEL, _WINDOW = 3, 49
 
-# modules that differ, and allocations of a pass, that are added up in letters within a second
+# the most different modules, and the most allocations of a pass, that can be added up in letters
+# within a second
 MOST_MODULES, MOST_ALLOCATIONS = 4_000, 20_000
 
 
 class Found(NamedTuple):
-    """Named expressions, the number and meaning of each of their letters, and the exact answer."""
+    """Named expressions, the number and the meaning of each of their letters, and the exact
+    answer."""
 
     terms: Mapping[str, Expr]
     numbers: Mapping[str, Size]
     value: Value
-    # the terms added up, where their sum reads better than the terms in a row
+    # the sum of the terms, if it reads better than the list of terms
     whole: "Expr | None" = None
-    # of letters that this quantity uses in its own way
+    # meanings of letters that this quantity uses differently
     meanings: Mapping[str, str] = {}
-    how: str = ""  # the scenario that it is of, and where a peak is reached
-    note: str = ""  # why there are no letters
+    how: str = ""  # the scenario, and the place of a peak
+    note: str = ""  # the reason why there are no letters
 
 
 def _cost(of: Formula, config: Config, scenario: Scenario) -> Found:
-    """A cost, part by part of the model; or that of all modules of one name, child by child."""
+    """A cost for each part of the model; or the cost of all modules with a name, for each of their
+    children."""
     exact, symbolic, note = _both(config, _forward(of, config, scenario))
     numbers = _numbers(exact.sizes)
     summands, letters = _by_name(exact, symbolic, partial(_summands, of=of, numbers=numbers))
@@ -60,7 +63,7 @@ def _cost(of: Formula, config: Config, scenario: Scenario) -> Found:
 
 
 def _forward(of: Formula, config: Config, scenario: Scenario) -> Scenario:
-    """The scenario of a forward pass, of a model that has no step where none is asked for."""
+    """The scenario of a forward pass, if the model has no training step and none is asked for."""
     if any("backward" in name for name in of.of) or not workload(config, scenario).no_step:
         return scenario
     return replace(scenario, mode="infer")
@@ -69,19 +72,19 @@ def _forward(of: Formula, config: Config, scenario: Scenario) -> Scenario:
 def _by_name(
     exact: Workload, symbolic: Workload, parts: Callable[[Workload], dict[str, Size]]
 ) -> tuple[dict[str, Size], dict[str, Size]]:
-    """Parts of a model with its sizes, and in letters."""
+    """The parts of a model with its sizes, and in letters."""
     exact_parts, letters = parts(exact), parts(symbolic)
     numbers = _numbers(exact.sizes)
     if exact.has_parts or exact_parts == {
         name: value(expr, numbers) for name, expr in letters.items()
     }:
         return exact_parts, letters
-    # batch 1 may run other operators
+    # batch 1 may run other operators, so numbers stand in place of letters
     return exact_parts, exact_parts
 
 
 def _summands(run: Workload, of: Formula, numbers: Mapping[str, Size]) -> dict[str, Size]:
-    """Summands of a cost by name, in the order of the forward."""
+    """The summands of a cost by name, in the order of the forward."""
 
     def cost(row: Cost) -> Size:
         return sum(getattr(row, name) for name in of.of)
@@ -117,7 +120,7 @@ def summands(run: Workload, of: Formula) -> tuple[dict[str, Size], dict[str, Siz
 
 
 def _rows(row: Row, times: Size = 1) -> Iterator[tuple[Row, Size]]:
-    """Every row below one, with how often it runs."""
+    """Every row below a row, with how often it runs."""
     for child in row.children:
         yield child, times * child.repeat
         yield from _rows(child, times * child.repeat)
@@ -128,7 +131,7 @@ def _name(row: Row) -> str:
 
 
 def _torchsummary(of: Formula, config: Config, scenario: Scenario) -> Found:
-    """The parameters that sit on a layer, part by part."""
+    """The parameters that sit on a layer, for each part."""
     exact, symbolic = (run.rows() for run in _both(config, scenario)[:2])
     counted = counted_params(config, exact)
     if counted is None:
@@ -143,7 +146,7 @@ def _torchsummary(of: Formula, config: Config, scenario: Scenario) -> Found:
 
 
 def _tokens(of: Formula, config: Config, scenario: Scenario) -> Found:
-    """The patches that the blocks see, and the tokens before them; of a text its tokens."""
+    """The patches that the blocks read, and the tokens before them; for a text its tokens."""
     run = workload(config, scenario)
     run.axis("s")
     sizes = run.sizes
@@ -156,7 +159,8 @@ def _tokens(of: Formula, config: Config, scenario: Scenario) -> Found:
 
 
 def _thumb(of: Formula, config: Config, scenario: Scenario) -> Found:
-    """So many bytes a parameter, on the exact count of parameters."""
+    """A rule of thumb: a number of bytes for each parameter, times the exact number of
+    parameters."""
     params = workload(config, _forward(of, config, scenario)).rows().cost.params
 
     def terms(params: Size) -> Mapping[str, Size]:
@@ -169,14 +173,14 @@ def _thumb(of: Formula, config: Config, scenario: Scenario) -> Found:
 
 
 def _complexity(of: Formula, config: Config, scenario: Scenario) -> Found:
-    """Four types of layer on the sequence of this model."""
+    """Four types of layer, compared on the sequence of this model."""
     sp = load()
     run = workload(config, scenario)
     numbers, meanings = window_of(run.axis("s"), run.axis("h"))
     letters = [symbol(letter) for letter in numbers]
     symbolic = textbook.layer_complexities(*letters, log=_log)
     terms = {
-        # the textbook rounds up as -(-n // r)
+        # the textbook rounds up by -(-n // r)
         f"{row.layer}, {column}": sp.sympify(expr).rewrite(sp.ceiling)
         for row in symbolic
         for column, expr in zip(row._fields[1:], row[1:], strict=True)
@@ -185,8 +189,8 @@ def _complexity(of: Formula, config: Config, scenario: Scenario) -> Found:
 
 
 def window_of(s: Size, h: Size) -> tuple[dict[str, Size], dict[str, str]]:
-    """The sizes of Vaswani's Table 1 for a sequence, and the meaning of a letter that they have
-    alone.
+    """The sizes in Vaswani's Table 1 for a sequence, and the meaning of the letters that only this
+    table has.
 
     >>> window_of(197, 768)[0]
     {'s': 197, 'h': 768, 'k': 3, 'r': 49}
@@ -201,15 +205,15 @@ def _log(n: Any, k: Any) -> Any:
 
 
 def _inference(of: Formula, config: Config, scenario: Scenario) -> Found:
-    """The moment that wins with the numbers, and what lies in memory then, in letters."""
-    # the caller's batch has no targets there
+    """The moment that is the peak with the numbers, and the bytes alive at it, in letters."""
+    # in inference the caller holds no targets
     exact, symbolic, note = _both(config, replace(scenario, mode="infer"), memory=True)
     top = peak(exact.inference(), exact.sizes)
     alive = look_at(symbolic.inference(), symbolic.sizes, top.look).total
     both = memory.inference(exact, top.peak_bytes), memory.inference(symbolic, alive)
     amount = both[0].total_bytes if not of.of else sum(getattr(both[0], name) for name in of.of)
     names = of.of or [
-        # weights that are stored otherwise are another answer
+        # weights that are stored in fewer bits have another answer
         name
         for name in both[0]._fields
         if name.endswith("_bytes") and "_weights" not in name
@@ -222,7 +226,7 @@ def _inference(of: Formula, config: Config, scenario: Scenario) -> Found:
 
 
 def _states(of: Formula, config: Config, scenario: Scenario) -> Found:
-    """States of a training step, all parameters together."""
+    """The states of a training step, for all parameters together."""
     exact, symbolic, note = _both(config, scenario)
     both = [_own(run) for run in (exact, symbolic)]
     terms = _terms(of.of, both[0], both[1], _numbers(exact.sizes))
@@ -233,7 +237,7 @@ def _states(of: Formula, config: Config, scenario: Scenario) -> Found:
 def _terms(
     names: Iterable[str], exact: object, symbolic: object, numbers: Mapping[str, Size]
 ) -> dict[str, Expr]:
-    """The bytes of some names that are not zero, tidied."""
+    """The bytes of these names, without those that are zero, simplified."""
     return {
         name.removesuffix("_bytes").replace("_", " "): tidy(
             largest_of(getattr(symbolic, name), numbers), numbers
@@ -244,7 +248,7 @@ def _terms(
 
 
 def _saved(of: Formula, config: Config, scenario: Scenario) -> Found:
-    """Bytes that autograd holds after the loss, part by part."""
+    """Bytes that autograd has saved when the loss is computed, for each part."""
     exact, symbolic, note = _both(config, scenario)
     numbers = _numbers(exact.sizes)
     kept, letters = _by_name(exact, symbolic, partial(_kept, numbers=numbers))
@@ -256,7 +260,7 @@ def _kept(run: Workload, numbers: Mapping[str, Size]) -> dict[str, Size]:
     root = run.rows()
     if not run.has_parts:
         parts = by_module(root, lambda cost: cost.saved_bytes, numbers)
-        # the loss is one of the modules' own
+        # the loss is computed inside one of the modules
         return {"model and loss" if name == "model" else name: n for name, n in parts.items()}
     parts = by_part(root.children, lambda cost: cost.saved_bytes)
     rest = root.cost.saved_bytes - sum(parts.values())
@@ -268,7 +272,7 @@ def _own(run: Workload) -> memory_types.Training:
 
 
 def _peak(of: Formula, config: Config, scenario: Scenario) -> Found:
-    """The moment that wins with the numbers, and what lies in memory then, in letters."""
+    """The moment that is the peak with the numbers, and the bytes alive at it, in letters."""
     exact, symbolic, note = _both(config, scenario, memory=True)
     try:
         top = memory.step_peak(_own(exact), exact)
@@ -291,8 +295,8 @@ def _peak(of: Formula, config: Config, scenario: Scenario) -> Found:
 def _held(
     terms: Mapping[str, Expr], asked: Mapping[str, Size], alive: Iterable[Alive]
 ) -> dict[str, Expr]:
-    """Terms split by the modules that made or saved the live tensors; the rest of each term keeps
-    its name."""
+    """Splits terms by the modules that made or saved the live tensors; the remainder of each term
+    keeps its name."""
     sp = load()
     left = {name: expression(amount) for name, amount in asked.items()}
     opened: dict[str, dict[str, Expr]] = {name: {} for name in asked}
@@ -313,13 +317,13 @@ def _held(
 
 
 def _alone(exact: Workload) -> str:
-    """Why a batch has no letters."""
+    """The reason why a batch has no letters."""
     if exact.has_letters:
         return ""
     return ", one image, which runs otherwise than a batch (--batch 2 has letters)"
 
 
-# every way to find terms
+# every rule that finds terms
 RULES: Mapping[str, Callable[[Formula, Config, Scenario], Found]] = {
     "cost": _cost,
     "torchsummary": _torchsummary,
@@ -334,7 +338,7 @@ RULES: Mapping[str, Callable[[Formula, Config, Scenario], Found]] = {
 
 
 class _Both(NamedTuple):
-    """A model under a scenario in numbers and in letters; ``note`` is the reason why letters are
+    """A model under a scenario in numbers and in letters; ``note`` is the reason if letters are
     missing."""
 
     exact: Workload
@@ -343,10 +347,9 @@ class _Both(NamedTuple):
 
 
 def _both(config: Config, scenario: Scenario, memory: bool = False) -> _Both:
-    """The workload of a model in numbers and in letters. For memory, letters are used where the
-    model has them and their sum is ready before a reader loses patience; else numbers stand for
-    both."""
-    # the structure of any batch, not that of batch 1
+    """The workload of a model in numbers and in letters. For memory, letters are used if the model
+    has them and their sum takes no longer than a second; else numbers stand for both."""
+    # the structure is that of any batch, even if batch 1 would have another
     exact = workload(config, scenario).at(scenario.batch)
     if memory and not exact.has_letters:
         return _Both(exact, exact)
@@ -354,26 +357,26 @@ def _both(config: Config, scenario: Scenario, memory: bool = False) -> _Both:
     if steps > most:
         note = f"the formula is large: {steps:,} {noun}, and letters are for up to {most:,}"
         return _Both(exact, exact, f"{note}; each term is a number")
-    # a sum of products is added up in a hundredth of the time that a general expression takes
+    # adding up products takes a hundredth of the time that general expressions take
     letters = Sizes({axis: cast(Size, size_of(_letter(axis))) for axis in exact.sizes})
     return _Both(exact, workload(config, scenario, letters))
 
 
 def _length(run: Workload, memory: bool) -> tuple[int, int, str]:
-    """How many terms are added up one by one, how many may be, and what they are."""
+    """How many terms would be added up one by one, how many are allowed, and their kind."""
     if not memory:
         rows = sum(1 for _ in _rows(run.rows()))
         return rows, MOST_MODULES, "modules of blocks that differ"
     try:
         events = length(run.step() if run.training else run.inference())
     except NotCovered:
-        # the peak says why there is none
+        # the peak itself gives the reason why there is none
         events = 0
     return events, MOST_ALLOCATIONS, "tensors are allocated or freed in blocks that differ"
 
 
 def _how(run: Workload, of: Formula) -> str:
-    """The flags of a scenario that are not the default."""
+    """The flags of a scenario that are not at their defaults."""
     scenario = run.scenario
     conditions = [scenario.precision, scenario.platform]
     conditions += [f"attention {', '.join(run.attention())}"] if run.attention() else []
@@ -386,7 +389,7 @@ def _how(run: Workload, of: Formula) -> str:
 
 
 def _letter(axis: Axis) -> str:
-    """An axis as Python can read it: the text tower's axes are text.s, text.h, ..."""
+    """An axis in a spelling that Python can read: the text tower's axes are text.s, text.h, ..."""
     return str(axis).replace(".", "_")
 
 

@@ -1,1 +1,2 @@
-"""Arguments, files and code of the user's: checked, read as data, run apart."""
+"""The user's arguments, files and code: arguments are checked, files read as data, code run in
+isolation."""

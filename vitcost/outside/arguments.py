@@ -1,4 +1,4 @@
-"""Arguments as Python passes them: each is checked, by its kind, before a function looks at it."""
+"""Checks arguments as Python passes them, each by its kind, before a function uses them."""
 
 import os
 from collections.abc import Callable, Iterable
@@ -30,12 +30,12 @@ _R = TypeVar("_R")
 
 TOO_LARGE = "a number of this model is larger than a float holds: give it smaller sizes"
 
-# the most things in a list that is one argument
+# the most items in a list that is one argument
 _MOST = 10_000
 
 
 def takes(**checks: Check) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
-    """A function that is called with checked arguments; one that is not given is not checked.
+    """Makes a function check its arguments; an argument that is not given is not checked.
 
     >>> @takes(name=text, deep=flag)
     ... def f(name: str, deep: bool = False) -> str:
@@ -73,7 +73,7 @@ def takes(**checks: Check) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
 
 
 def text(name: str, value: Any) -> str:
-    """Text as it is; ``ConfigError`` for anything else.
+    """A text, unchanged; else ``ConfigError``.
 
     >>> text("model", "vit_base_patch16_224"), text("model", 3)
     Traceback (most recent call last):
@@ -86,7 +86,7 @@ def text(name: str, value: Any) -> str:
 
 
 def path(name: str, value: Any) -> str:
-    """A path as text, pathlib's too.
+    """A path as text, from a text or from pathlib.
 
     >>> from pathlib import PurePosixPath
     >>> path("output", PurePosixPath("out/report.json"))
@@ -101,7 +101,7 @@ def path(name: str, value: Any) -> str:
 
 
 def flag(name: str, value: Any) -> bool:
-    """True or false as it is; ``ConfigError`` for anything else, numbers too.
+    """True or False, unchanged; ``ConfigError`` for anything else, including numbers.
 
     >>> flag("why", True), flag("why", 1)
     Traceback (most recent call last):
@@ -114,7 +114,7 @@ def flag(name: str, value: Any) -> bool:
 
 
 def between(low: int, high: int) -> Check:
-    """A check that takes an integer in a range.
+    """A check for an integer within a range.
 
     >>> between(1, 8)("nodes", 4), between(1, 8)("nodes", 9)
     Traceback (most recent call last):
@@ -133,7 +133,7 @@ def optional(check: Check) -> Check:
 
 
 def called(name: str, value: Any) -> Callable[..., None]:
-    """A function of the user's that is told something; an error that it raises is ours.
+    """A function of the user's that receives reports; an error that it raises becomes ours.
 
     >>> called("progress", print)(3, 10)
     3 10
@@ -156,7 +156,7 @@ def called(name: str, value: Any) -> Callable[..., None]:
 
 
 def listed(name: str, value: Any) -> list[Any]:
-    """One thing, or an iterable of things, as a list; None and an empty text are an empty list.
+    """One item, or an iterable of items, as a list; None and an empty text give an empty list.
 
     >>> listed("gpu", "l4"), listed("gpu", ("l4", "t4")), listed("gpu", None)
     (['l4'], ['l4', 't4'], [])
@@ -164,7 +164,7 @@ def listed(name: str, value: Any) -> list[Any]:
     value = as_python(value)
     if value is None or (isinstance(value, str) and not value):
         return []
-    # a row of a table is one thing
+    # a row of a table is one item, not several
     one = isinstance(value, str | bytes) or hasattr(type(value), "_fields")
     if one or not isinstance(value, Iterable):
         return [value]
@@ -178,7 +178,7 @@ def listed(name: str, value: Any) -> list[Any]:
 
 
 def some(name: str, value: Any) -> list[Any]:
-    """One thing or several, at least one.
+    """One item or several, at least one.
 
     >>> some("files", "a.csv"), some("files", [])
     Traceback (most recent call last):

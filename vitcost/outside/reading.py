@@ -1,9 +1,9 @@
-"""Files of the user's, read as data: regular, bounded in size and depth, and never executed.
+"""The user's files, read as data: regular files, limited in size and depth, never executed.
 
-Every file that is read comes through ``read_text``, ``read_json`` or ``read_toml``. A file may be
-somebody else's (a pull request brings its own), so that none may block, fill memory or run long.
+Every file is read by ``read_text``, ``read_json`` or ``read_toml``. A file may come from somebody
+else (a pull request brings its own), so none may block, fill the memory or run long.
 
-pathlib is loaded by callers that have a path of it: it is more than the whole command line.
+pathlib is not imported here, since it takes longer than the rest of the command line.
 """
 
 import json
@@ -43,20 +43,20 @@ __all__ = [
     "read_toml",
 ]
 
-# tomllib takes the square of a dotted key's length
+# tomllib's time grows with the square of a dotted key's length
 _MAX_DOTS = 32
-# an empty one is 3 letters in a file, and 64 bytes in memory
+# an empty table takes 3 letters in a file, and 64 bytes in memory
 _MAX_TABLES = 10**6
-# json calls itself for each, on a stack that a browser's Python does not survive the end of
+# json recurses for each level, and a browser's Python does not survive the end of its stack
 _MAX_OPEN = 200
-# Python prints 4,300 digits of an integer
+# Python prints at most 4,300 digits of an integer
 _MAX_BITS = 14_000
-# a path that the system itself takes is no longer
+# no path that the system accepts is longer
 _MAX_PATH = 4096
 
 _JSON_TEXT = re.compile(r'"(?:\\.|[^"\\])*+"', re.DOTALL)
 _JSON_BRACKETS = re.compile(r"[\[\]{}]+")
-# strings and comments of TOML; one that has no end reaches to the end of the text
+# strings and comments of TOML; a string without an end reaches to the end of the text
 _TOML_TEXT = re.compile(
     r'"""(?:\\.|[^\\])*?(?:"""|\Z)'
     r"|'''.*?(?:'''|\Z)"
@@ -65,22 +65,22 @@ _TOML_TEXT = re.compile(
     r"|#[^\n]*+",
     re.DOTALL,
 )
-# a dotted key is of these, a string in it taken for a letter
+# the letters of a dotted key, in which a string was replaced by one letter
 _TOML_KEY = re.compile(r"[\w \t.-]+")
 _GZIP = b"\x1f\x8b"
 
 
 class NoSuchFile(ConfigError):
-    """Nothing stands at a path."""
+    """There is no file at a path."""
 
 
 class Kind(Record):
-    """Files of one use: a word for messages, how many bytes one may have, unpacked, and how deep
-    its tables and lists may be nested."""
+    """Files of one use: a word for messages, the most bytes after unpacking, and how deep tables
+    and lists may be nested."""
 
     noun: str
     most: int
-    depth: int = 16  # a CLIP's deepest key lies two levels down
+    depth: int = 16  # the deepest key of a CLIP is at level two
 
 
 # a config with 21,843 labels takes 2 MB
@@ -94,14 +94,14 @@ CALIBRATION = Kind("calibration", 2**20)
 BASELINE = Kind("baseline", 8 * 2**20)
 # a layer inside another is two levels more
 REPORT = Kind("saved report", 8 * 2**20, depth=64)
-# the models of a commit, a report each
+# the models of a commit, with a report each
 AT_COMMIT = Kind("answer for a commit", 32 * 2**20, depth=64)
-# timm's results take 200 kB a file
+# timm's results take 200 kB per file
 MEASUREMENTS = Kind("file of measurements", 8 * 2**20)
 
 
 def exists(path: str) -> bool:
-    """Whether something stands at a path; a text that cannot be a path is none.
+    """Whether there is a file at a path; a text that cannot be a path gives False.
 
     >>> exists("."), exists("x" * 100_000), exists("a" * 300), exists("a\\0b")
     (True, False, False, False)
@@ -113,7 +113,7 @@ def exists(path: str) -> bool:
 
 
 def read_text(path: "str | Path", kind: Kind) -> str:
-    r"""The text of a file, a byte order mark left out; one that gzip packed is unpacked.
+    r"""The text of a file, without a byte order mark; a gzipped file is unpacked.
 
     Raises ``ConfigError`` with the path and the reason: no such file, a directory, a pipe or a
     device, too large, not UTF-8.
@@ -146,7 +146,8 @@ def read_json(path: "str | Path", kind: Kind) -> dict[str, Any]:
 
 
 def read_toml(path: "str | Path", kind: Kind) -> dict[str, Any]:
-    r"""The table in a TOML file; ``ConfigError`` with the path and the reason where there is none.
+    r"""The table in a TOML file. Raises ``ConfigError`` with the path and the reason if there is
+    none.
 
     >>> from tempfile import TemporaryDirectory
     >>> from pathlib import Path
@@ -160,7 +161,7 @@ def read_toml(path: "str | Path", kind: Kind) -> dict[str, Any]:
 
 
 def parse_json(path: "str | Path", text: str, kind: Kind) -> dict[str, Any]:
-    """The table in JSON text: each key once, numbers finite, no deeper than its kind.
+    """The table in JSON text: each key once, numbers finite, and not deeper than its kind allows.
 
     >>> parse_json("baseline.json", '{"schema": 1}', BASELINE)
     {'schema': 1}
@@ -186,16 +187,16 @@ def parse_json(path: "str | Path", text: str, kind: Kind) -> dict[str, Any]:
 
 
 def parse_toml(path: "str | Path", text: str, kind: Kind) -> dict[str, Any]:
-    """The table in TOML text: numbers finite, keys and values no deeper than its kind.
+    """The table in TOML text: numbers finite, keys and values not deeper than its kind allows.
 
     >>> parse_toml("x.toml", "a." * 60_000 + "a = 1", OWN_CARDS)
     Traceback (most recent call last):
     vitcost.errors.ConfigError: x.toml: nested deeper than 16 levels
     """
-    # loaded late: it costs 3 ms of a start
+    # imported late: it costs 3 ms of a start
     import tomllib
 
-    # a key's dots are counted before tomllib reads it, whose time is their square
+    # the dots of a key are counted before tomllib reads it, since its time is their square
     bare = _TOML_TEXT.sub(lambda token: "" if token[0][0] == "#" else "s", text)
     if any(key[0].count(".") > _MAX_DOTS for key in _TOML_KEY.finditer(bare)):
         raise _too_deep(path, kind)
@@ -209,7 +210,7 @@ def parse_toml(path: "str | Path", text: str, kind: Kind) -> dict[str, Any]:
 
 
 def _opens(text: str, depth: int) -> int:
-    """Tables and lists that are nested deeper than ``depth``, or that nothing closes."""
+    """Whether tables and lists are nested deeper than ``depth``, or are never closed."""
     if text.count("[") + text.count("{") <= _MAX_OPEN:
         return 0
     brackets = "".join(_JSON_BRACKETS.findall(_JSON_TEXT.sub("", text)))
@@ -238,13 +239,13 @@ def _content(path: "str | Path", kind: Kind) -> bytes:
         reason = getattr(error, "strerror", None) or str(error)
         raise ConfigError(f"{path}: cannot be read: {reason}") from None
     if content is None:
-        # a log of the kernel calls itself a regular file, and waits for its next line
+        # a log of the kernel claims to be a regular file, but reading waits for its next line
         raise ConfigError(f"{path}: is not a regular file")
     return _bounded(content, path, kind)
 
 
 def _opened(path: "str | Path") -> IO[bytes]:
-    """A file that is open and never waited for."""
+    """An open file; opening it never waits."""
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     return open(path, "rb", opener=lambda name, _: os.open(name, flags))
 
@@ -254,7 +255,7 @@ def _unpacked(content: bytes, path: "str | Path", kind: Kind) -> bytes:
         return content
     import zlib
 
-    # a bomb is unpacked no further than a file may be large
+    # a gzip bomb is unpacked only up to the size that a file may have
     packed = zlib.decompressobj(wbits=31)
     try:
         unpacked = packed.decompress(content, kind.most + 1)
@@ -273,17 +274,17 @@ def _bounded(content: bytes, path: "str | Path", kind: Kind) -> bytes:
 
 
 def _table(path: "str | Path", data: Any, kind: Kind) -> dict[str, Any]:
-    """The data, where it is a table that any code may go through and any message may show."""
+    """The data, if it is a table that any code may process and any message may show."""
     level, depth = [data], 0
     while level and depth <= kind.depth:
-        # level by level, since recursion has an end
+        # level by level, since recursion has a limit
         below: list[Any] = []
         for value in chain.from_iterable(map(_inside, level)):
             kind_of = type(value)
             if kind_of is dict or kind_of is list:
                 below.append(value)
             elif kind_of is int and value.bit_length() > _MAX_BITS:
-                # hexadecimal digits pass by Python's own limit on decimal ones
+                # Python's own limit on decimal digits does not hold for hexadecimal ones
                 raise ConfigError(f"{path}: an integer of more than {_MAX_BITS:,} bits")
         level, depth = below, depth + 1
     if depth > kind.depth:

@@ -1,6 +1,6 @@
-"""Code of the user's, run so that it cannot spoil the answer: its module, its factory, its forward.
+"""Runs the user's code (its module, its factory, its forward) so that it cannot damage the answer.
 
-Its prints go to stderr; its error, or its exit of the process, is one message; the current
+Its output goes to stderr; an error, or an exit of the process, becomes one message; the current
 directory, where answers are written, is restored.
 """
 
@@ -15,12 +15,12 @@ from vitcost.errors import ConfigError, VitcostError
 
 __all__ = ["answers", "end", "has_run", "keep_answers_apart", "reason_of", "users_code"]
 
-# letters of a reason, which may be a whole tensor
+# the most letters of a reason, which may contain a whole tensor
 _MOST_SAID = 300
 
 
 class _Process:
-    """The state of this process: whether it is a vitcost command, and where its answer goes."""
+    """The state of this process: whether it is a vitcost command, and the stream of its answer."""
 
     ours = False
     kept: TextIO | None = None
@@ -29,7 +29,7 @@ class _Process:
 
 @contextmanager
 def users_code(doing: str) -> Iterator[None]:
-    """Runs code of the user's; every error of it, an interrupt apart, is a ``ConfigError``.
+    """Runs code of the user's; every error, except an interrupt, becomes a ``ConfigError``.
 
     >>> with users_code("calling f()"):
     ...     sys.exit("I give up")
@@ -49,22 +49,24 @@ def users_code(doing: str) -> Iterator[None]:
         raise ConfigError(f"{doing}: {reason_of(error)}") from error
     finally:
         if os.getpid() != process:
-            # a child that the user's code has forked, and that has come back: the answer is one
+            # a child process that the user's code forked has returned here: only one process may
+            # answer
             os._exit(1)
-        # one that was raised is for a model that is nested deeply
+        # a limit that the user's code raised is kept, as its model may be nested deeply
         sys.setrecursionlimit(max(deep, sys.getrecursionlimit()))
         sys.stdout, sys.stderr = map(_open, streams, (1, 2))
         if _Process.kept is not None:
-            # a thread or an exit handler may print later
+            # a thread or an exit handler may still print later
             sys.stdout = sys.stderr
-        # the rest of this package is found there
+        # paths that the user's code removed are added again, since the rest of this package is
+        # imported from there
         sys.path += [path for path in paths if path not in sys.path]
         if here is not None and _directory() != here:
             os.chdir(here)
 
 
 def has_run() -> bool:
-    """Whether the user's code has run in this process, and may have changed other modules.
+    """Whether the user's code has run in this process, so that it may have changed other modules.
 
     >>> with users_code("calling f()"):
     ...     pass
@@ -75,7 +77,7 @@ def has_run() -> bool:
 
 
 def reason_of(error: BaseException) -> str:
-    r"""The type of an error and the first line of its text; reading the text may raise again.
+    r"""The type of an error and the first line of its text; even reading the text may raise.
 
     >>> reason_of(ValueError("no such layer\nand more lines"))
     'ValueError: no such layer'
@@ -94,14 +96,13 @@ def reason_of(error: BaseException) -> str:
 
 
 def keep_answers_apart() -> None:
-    """Says that this process is a command of ours: once the user's code has run, stdout has the
-    answer alone, and all other output goes to stderr, C code's included.
-    """
+    """Marks this process as a command: once the user's code has run, only the answer goes to
+    stdout, and all other output, even that of C code, goes to stderr."""
     _Process.ours = True
 
 
 def answers() -> TextIO | None:
-    """The stream of the answer; None where it is closed.
+    """The stream of the answer; None if it is closed.
 
     >>> answers() is sys.stdout
     True
@@ -110,8 +111,8 @@ def answers() -> TextIO | None:
 
 
 def end(code: int) -> NoReturn:
-    """Ends the process: at once where nobody waits for its end, since objects are freed for as long
-    as a model is counted, and where a thread of the user's code would go on for ever.
+    """Ends the process. It ends at once if nothing waits for its end, since freeing objects takes
+    as long as counting a model, and a thread of the user's code might never end.
 
     >>> end(2)
     Traceback (most recent call last):
@@ -134,7 +135,7 @@ def _is_watched() -> bool:
 
 
 def _keep() -> None:
-    """Keeps the way of the answer, and sends all that is written to stdout to stderr instead."""
+    """Keeps a copy of stdout for the answer, and redirects stdout to stderr."""
     stdout = sys.stdout
     if stdout is None or sys.stderr is None:
         return
@@ -148,8 +149,8 @@ def _keep() -> None:
 
 
 def _open(stream: TextIO | None, number: int) -> TextIO | None:
-    """A standard stream, opened again where the user's code has closed it: Python leaves the file
-    itself open."""
+    """A standard stream, opened again if the user's code has closed it; the file itself is still
+    open."""
     if stream is None or not getattr(stream, "closed", False):
         return stream
     try:
@@ -159,9 +160,9 @@ def _open(stream: TextIO | None, number: int) -> TextIO | None:
 
 
 def _directory() -> str | None:
-    """The current directory; None where it is no more."""
+    """The current directory; None if it no longer exists."""
     try:
-        # a start does without pathlib
+        # importing pathlib would slow the start
         return os.getcwd()  # noqa: PTH109
     except OSError:
         return None

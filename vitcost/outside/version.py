@@ -1,4 +1,5 @@
-"""The version of the package, for those that ``vitcost`` itself is made of."""
+"""The version of the package, for modules that are imported before ``vitcost`` itself is
+complete."""
 
 __all__ = ["VERSION"]
 

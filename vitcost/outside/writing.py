@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Writes files completely or not at all."""
 
 import os
 from collections.abc import Iterator
@@ -16,10 +16,11 @@ __all__ = ["whole"]
 
 @contextmanager
 def whole(name: str) -> "Iterator[Path]":
-    """A path to write to, which is moved over the file at the end, so that no reader sees a half.
+    """A temporary path to write to, which replaces the file at the end, so that no reader sees half
+    a file.
 
-    A link is followed, a device or a pipe is written to, not replaced, and a file keeps its mode.
-    Raises ``ConfigError`` with the reason where the file cannot be written.
+    A link is followed, a device or a pipe is written to directly, and a file keeps its mode. Raises
+    ``ConfigError`` with the reason if the file cannot be written.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
@@ -28,18 +29,18 @@ def whole(name: str) -> "Iterator[Path]":
     ...     part.exists(), part.with_name("report.json").read_text()
     (False, '{}')
     """
-    # pathlib brings urllib and ipaddress along, which is more than the whole command line
+    # pathlib imports urllib and ipaddress, which take longer than the rest of the command line
     from pathlib import Path
 
     try:
         path = Path(name)
-        # a loop of links is told here, before it is followed
+        # a loop of links raises here, before it is followed
         status = _status(path)
         if status is not None and not S_ISREG(status.st_mode):
             yield path
             return
         path = path.resolve()
-        # a name may be as long as a file system allows
+        # the name is cut, as it may already be as long as the file system allows
         part = path.with_name(f".{path.name[:40]}.{os.getpid()}")
         try:
             yield part
@@ -54,7 +55,7 @@ def whole(name: str) -> "Iterator[Path]":
 
 
 def _status(path: "Path") -> os.stat_result | None:
-    """The status of the file at a path, links followed; None: there is none yet."""
+    """The status of the file at a path, links followed; None if there is no file yet."""
     try:
         return path.stat()
     except FileNotFoundError:

@@ -1,1 +1,1 @@
-"""The pages of the results: their content and its order; the formats decide how it looks."""
+"""The pages of results: their content and its order; formats decide how a page looks."""

@@ -1,4 +1,4 @@
-"""The bars of a report: memory against each card, and where a step's time goes."""
+"""The bars of a report: memory compared with each card, and the parts of a step's time."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 __all__ = ["report_bars"]
 
-# bytes that a card needs beside tensors
+# kinds of bytes that a card needs beside tensors
 _BESIDE = ("workspace", "context", "slack")
 
 
 def report_bars(report: Report) -> tuple[Bars, ...]:
-    """Bars of the bytes in memory at the worst moment, against each card, and of the time of each
+    """Bars of the bytes in memory at the peak, compared with each card, and of the time of each
     part."""
     return tuple(bars for bars in (_memory(report), _time(report)) if bars.bars)
 
@@ -29,7 +29,7 @@ def _memory(report: Report) -> Bars:
     if report.time:
         title, tensors = modes[report.scenario.mode]
         bars = (_against(title, tensors, time) for time in report.time)
-        # the colours of the picture of a whole step
+        # the same colours as in the picture of a whole step
         order = (
             (*(title for title, _ in PARTS), *_BESIDE) if report.scenario.mode == "train" else ()
         )
@@ -61,12 +61,13 @@ def _some(*pairs: tuple[str, object]) -> Iterator[tuple[str, int]]:
 
 
 def _against(title: str, tensors: tuple[tuple[str, int], ...], time: "Time") -> Bar | None:
-    """Bars of tensors and of the reserve, against the memory of the card."""
+    """Bars of tensors and of the reserve, compared with the memory of the card."""
     if time.headroom_bytes is None or time.beside is None or time.tensor_bytes is None:
         return None
     beside = time.beside.total_bytes
     capacity = time.tensor_bytes + beside + time.headroom_bytes
-    # a card's kernels may need other tensors than the page's, whose parts are not known
+    # with a card's own kernels the tensors may differ from the page's, and then their parts are not
+    # known
     whole = sum(value for _, value in tensors) == time.tensor_bytes
     drawn = tensors if whole else (("tensors", time.tensor_bytes),)
     needs = _some(*((name, getattr(time.beside, f"{name}_bytes")) for name in _BESIDE))

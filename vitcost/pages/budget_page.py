@@ -1,4 +1,4 @@
-"""The page of budgets: every check, remedies for failures, the layers that grew."""
+"""The page of budgets: every check, remedies for failures, and the layers that grew."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from vitcost.planner.budget import BudgetResult, Check
 __all__ = ["budget_page"]
 
 
-# checks that are said one by one above the table
+# up to this many checks are described one by one above the table
 _SAID = 3
 _CHECKS = (
     Column("budget"),
@@ -47,7 +47,7 @@ def budget_page(result: BudgetResult) -> Page:
 
 
 def _answer(result: BudgetResult) -> Iterator[str]:
-    """The number of checks that hold, and the failures."""
+    """The number of checks that hold, then the failures."""
     kept = sum(check.ok for check in result.checks)
     yield f"{kept:,} of {len(result.checks):,} hold"
     broken = [check for check in result.checks if not check.ok]
@@ -70,7 +70,7 @@ def _notes(checks: tuple[Check, ...]) -> Iterator[str]:
 
 
 def _title(result: BudgetResult) -> str:
-    """The sentence on all checks together."""
+    """The title: one sentence about all checks."""
     failed = [check for check in result.checks if check.level != "warn"]
     verdicts = [
         word
@@ -81,7 +81,7 @@ def _title(result: BudgetResult) -> str:
 
 
 def _case(check: Check, why: bool) -> Case:
-    """A check, and why it fails, at the line of its limit."""
+    """A check for formats that CI reads: the reason why it fails, and the line of its limit."""
     if check.ok:
         return Case(check.name, check.quantity)
     unit = QUANTITIES[check.quantity].unit

@@ -1,4 +1,4 @@
-"""The page of constants that were fitted to a user's measurements."""
+"""The page of constants fitted to a user's measurements."""
 
 from vitcost.hardware.constants import Calibration, form_of
 from vitcost.hardware.measurement_files import Calibrated
@@ -27,7 +27,7 @@ _NOTES = (
 
 
 def calibration_page(calibrated: Calibrated) -> Page:
-    """A row for each card, software and mode."""
+    """One row for each card, software and mode."""
     table = Table("", _COLUMNS, tuple(map(_row, calibrated.calibrations)))
     alone = ("–: all rows have one width, so that none could be held out",)
     notes = _NOTES + (alone if any(c.held_out is None for c in calibrated.calibrations) else ())

@@ -20,7 +20,7 @@ _VERDICTS = (
 
 
 def check_page(result: CheckResult) -> Page:
-    """The comparisons, the counter of each, and the differences."""
+    """The comparisons, the counters that were used, and the differences."""
     against = ", ".join(f"{name} {version}" for name, version in result.versions.items())
     unexplained = sum(not d.explained_by for model in result.models for d in model.differences)
     verdict = "every number is equal or explained" if result.ok else f"{unexplained} unexplained"
@@ -38,7 +38,7 @@ def check_page(result: CheckResult) -> Page:
 
 
 def _case(model: ModelCheck) -> Case:
-    """Whether a model agrees, and each difference that nothing explains."""
+    """Whether a model agrees; if not, each difference that nothing explains."""
     wrong = [
         f"{d.path or 'whole model'}: {d.quantity} {_value(d.expected)}, counted {_value(d.actual)}"
         for d in model.differences
@@ -67,7 +67,8 @@ def _left_out(result: CheckResult) -> Iterator[str]:
 
 
 def _differences(result: CheckResult) -> Iterator[Table]:
-    """A table for each model that has any; the reasons, which are long, stand below it."""
+    """A table for each model that has differences; the reasons are long, so they follow below the
+    table."""
     for model in result.models:
         if not model.differences:
             continue

@@ -1,6 +1,6 @@
 """The text around formulas in Chinese: quantities, letters, terms, columns and references.
 
-Names of modules, of quantities and of papers stay as they are; a word without a row does too.
+Names of modules, quantities and papers are not translated, nor is a word without a row.
 """
 
 import re
@@ -85,7 +85,7 @@ _WORDS: Mapping[str, str] = {
     "half weights": "半精度权重", "full weights": "全精度权重", "half gradients": "半精度梯度",
     "full gradients": "全精度梯度", "first moments": "一阶动量", "second moments": "二阶动量",
 }  # fmt: skip
-# notes on names that quantities had
+# notes on former names of quantities
 _NOTES: Mapping[str, str] = {
     "peak-memory is called train_memory": "peak-memory 现在叫 train_memory",
     "training-memory is called rule_of_thumb_training; the peak of a step is train_memory": (
@@ -95,7 +95,8 @@ _NOTES: Mapping[str, str] = {
         "每个参数 2 字节的经验法则叫 rule_of_thumb_inference"
     ),
 }
-# a term of the comparison of layers is two of these; a scenario is told in some of them
+# words of which terms are made: the comparison of layers has two in a term, and a scenario is
+# described by several
 _PARTS: Mapping[str, str] = {
     "restricted self-attention": "受限自注意力", "self-attention": "自注意力", "recurrent": "循环层",
     "convolutional": "卷积层", "work": "每层运算", "sequential": "顺序操作数", "path": "最长路径",
@@ -107,13 +108,13 @@ _PART = re.compile("|".join(sorted(map(re.escape, _PARTS), key=len, reverse=True
 
 
 def in_chinese(page: Page, quantity: str, model: str, unit: str) -> Page:
-    """The page of an explanation with its text in Chinese, ``unit`` what its number counts.
+    """The page of an explanation with Chinese text; ``unit`` says what its number counts.
 
     >>> in_chinese(Page("params of m"), "params", "m", "parameters").title
     'm 的参数量（params）'
     """
     title, reference = _QUANTITIES.get(quantity, (quantity, ""))
-    # the scenario of a quantity follows its words
+    # in such a unit the scenario follows the words
     scenario = unit.partition(", ")[2] if unit.startswith(_COUNTED) else ""
     lead = title + (f"：{_parts(scenario)}" if scenario else "")
     notes = [
@@ -129,7 +130,7 @@ def in_chinese(page: Page, quantity: str, model: str, unit: str) -> Page:
     )
 
 
-# quantities whose unit is followed by a scenario
+# beginnings of units that a scenario follows
 _COUNTED = ("FLOPs that", "bytes")
 
 
@@ -149,7 +150,7 @@ def _row(row: Row, texts: list[bool]) -> Row:
 
 
 def _word(text: str) -> str:
-    """A word by its row, or else by the words inside it; a name of a module as it is."""
+    """A word translated by its row, or else part by part; the name of a module stays as it is."""
     first, comma, rest = text.partition(", ")
     if text in _WORDS:
         return _WORDS[text]

@@ -1,4 +1,4 @@
-"""The page of a comparison: a row a model, and the layers that make the difference."""
+"""The page of a comparison: one row for each model, and the layers that explain the differences."""
 
 from collections.abc import Iterator
 
@@ -12,15 +12,15 @@ from vitcost.planner.pareto import said
 
 __all__ = ["AT_MOST", "compare_page"]
 
-# the note beside a peak that is a bound
+# the note on a peak that is an upper bound
 AT_MOST = "training, at most: no exact peak is known, and report lists the assumptions;"
 
-# with more rows than this a page has the front alone
+# with more rows than this, a page shows only the Pareto front
 _MOST_ROWS = 100
-# models that a note names
+# the most models that a note names
 _MOST_NAMED = 8
 
-# short titles of quantities
+# short column titles of quantities
 _TITLES = {
     "params": "params",
     "flops": "FLOPs",
@@ -36,27 +36,27 @@ _COLUMNS = tuple(zip(("params", "FLOPs", "pointwise", "saved"), NUMBERS.values()
 
 
 def compare_page(comparison: Comparison) -> Page:
-    """Every model with its quantities, each also relative to the least."""
+    """Every model with its quantities, each also relative to the best."""
     tables = (
         _table(comparison, comparison.shown),
         *(_why(comparison) if comparison.explained else ()),
     )
     varied = any(each.varied for each in comparison.compared)
     title = f"{len(comparison.compared):,} {'combinations' if varied else 'models'} side by side"
-    # every row is of these
+    # these conditions hold for every row
     lead = (f"with {', '.join(comparison.asked)}",) if comparison.asked else ()
     return Page(title, lead, tables, answer=_answer(comparison))
 
 
 def _answer(comparison: Comparison) -> tuple[str, ...]:
-    """Which is the best in each quantity, and how many times the least the most are."""
+    """The best model in each quantity, and how many times as much the worst one needs."""
     least: dict[str, list[str]] = {}
     most = []
     for name in comparison.shown:
         more = QUANTITIES[name].more
         ratios = relative((each.quantities[name] for each in comparison.compared), more)
         best = [each for each, ratio in zip(comparison.compared, ratios, strict=True) if ratio == 1]
-        # no model is the best among equals
+        # among equal models none is called the best
         if len(best) == 1 and len(comparison.compared) > 1:
             word = "most" if more else "least"
             least.setdefault(f"{label(best[0])} has the {word}", []).append(_title(name))
@@ -74,7 +74,7 @@ def _answer(comparison: Comparison) -> tuple[str, ...]:
 
 
 def _title(name: str) -> str:
-    """A quantity as a header, in the case of its unit."""
+    """A quantity as a column title, in upper or lower case as its unit needs."""
     return _TITLES.get(name) or in_words(name)
 
 
@@ -90,7 +90,7 @@ def _table(comparison: Comparison, names: tuple[str, ...]) -> Table:
         columns += [Column(_title(name), unit), Column("×", "relative", optional=True)]
     timed = any(name in TIMED for name in names) and any(each.time for each in comparison.compared)
     bases = dict.fromkeys(map(_rests_on, comparison.compared)) if timed else {}
-    # where all times rest on the same, a note says it
+    # if all times have the same evidence, a note says so instead of a column
     if len(bases) > 1:
         columns.append(Column("basis of time", optional=True))
     rows, front = [], comparison.front()
@@ -132,7 +132,7 @@ def _table(comparison: Comparison, names: tuple[str, ...]) -> Table:
 
 
 def _origins(comparison: Comparison) -> Iterator[str]:
-    """Which rows are from digests of traces."""
+    """A note on the rows whose numbers come from digests of traces."""
     by_origin: dict[str, dict[str, None]] = {}
     for each in comparison.compared:
         if each.origin:
@@ -143,8 +143,8 @@ def _origins(comparison: Comparison) -> Iterator[str]:
 
 
 def _shown_rows(comparison: Comparison, front: frozenset[int]) -> list[tuple[int, Compared]]:
-    """The rows of a page by their number: of many the front alone, in the order of its first
-    quantity."""
+    """The indices of the rows on a page: all, or, if there are many, the front in the order of its
+    first quantity."""
     if comparison.pareto is None or len(comparison.compared) <= _MOST_ROWS:
         return list(enumerate(comparison.compared))
     first = comparison.pareto[0]
@@ -166,7 +166,7 @@ def _why(comparison: Comparison) -> Iterator[Table]:
 
 
 def _differences(why: Why) -> Table:
-    """The layers that cost more; a layer's numbers include the layers inside it."""
+    """The layers that cost more; the numbers of a layer include the layers inside it."""
     more: dict[str, dict[str, int]] = {}
     for each in why.changed:
         more.setdefault(each.layer, {})[each.number] = each.more

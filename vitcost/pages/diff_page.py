@@ -1,5 +1,5 @@
-"""The page of a difference: the costs of each model before and now, and why; the layers folded
-below it."""
+"""The page of a difference: the costs of each model before and now, and the reasons; layers are
+folded below."""
 
 from collections.abc import Iterator
 
@@ -11,9 +11,10 @@ from vitcost.planner.diff import Diff, Difference, ModelDiff
 
 __all__ = ["diff_page"]
 
-# models that are said one by one above the tables, and reasons beside a number
+# up to this many models are described one by one above the tables; and the most reasons for a
+# number
 _SAID, _REASONS = 3, 2
-# letters of a hash that people read
+# how many letters of a commit's hash are shown
 _HASH = 7
 
 # units of the numbers of a layer
@@ -37,7 +38,7 @@ _LAYERS = (
 
 
 def diff_page(result: Diff) -> Page:
-    """One table for each model, with the usual quantities; other quantities and layers are
+    """One table for each model with the usual quantities; other quantities, and layers, are
     folded."""
     base = result.base
     named = f" ({base.hash[:_HASH]})" if base.hash else ""
@@ -48,7 +49,7 @@ def diff_page(result: Diff) -> Page:
 
 
 def _answer(result: Diff) -> Iterator[str]:
-    """The models that cost something else, and by how much."""
+    """The models whose costs changed, and by how much."""
     same = 0
     lines: list[str] = []
     for each in result.models:
@@ -78,7 +79,7 @@ def _said(each: Difference) -> str:
 
 def _tables(model: ModelDiff, names: tuple[str, ...]) -> Iterator[Table]:
     rows = list(model.differences())
-    # a latency is the time of a step
+    # a latency follows from the time of a step, which is shown already
     timed = [d.quantity for d in rows if d.quantity in TIMED and not TIMED[d.quantity].mode]
     usual = [d for d in rows if d.quantity in (*names, *timed)]
     places = (*names, *timed)
@@ -113,7 +114,7 @@ def _row(each: Difference, model: ModelDiff) -> Row:
 
 
 def _why(quantity: str, layers: tuple[Changed, ...]) -> Iterator[str]:
-    """The layers that a quantity changed with, the largest first."""
+    """The layers whose change explains that of a quantity, the largest change first."""
     for column in QUANTITIES[quantity].layers:
         of_column = [each for each in layers if each.number == column]
         deciding = sorted(_deciding(of_column), key=lambda each: -abs(each.more))
@@ -125,8 +126,8 @@ def _why(quantity: str, layers: tuple[Changed, ...]) -> Iterator[str]:
 
 
 def _deciding(layers: list[Changed]) -> Iterator[Changed]:
-    """The outermost layers that changed; a layer inside that has the whole change stands in its
-    place."""
+    """The outermost layers that changed. If a layer inside accounts for the whole change, it is
+    listed instead."""
     named = {each.layer for each in layers}
     for each in layers:
         if any(each.layer.startswith(f"{other}.") for other in named if other):
@@ -142,7 +143,7 @@ def _deciding(layers: list[Changed]) -> Iterator[Changed]:
 
 
 def _layers(name: str, layers: tuple[Changed, ...]) -> Table:
-    """Each number of each layer, as it was and is."""
+    """Each number of each layer, before and now."""
     rows = tuple(
         Row(
             (each.layer or "model and loss", each.number, each.was, each.now,
@@ -157,7 +158,7 @@ def _layers(name: str, layers: tuple[Changed, ...]) -> Table:
 
 
 def _passed_on(each: Changed, layers: tuple[Changed, ...]) -> bool:
-    """Whether one layer inside accounts for all of a number."""
+    """Whether one layer inside accounts for the whole change of a number."""
     return any(
         x.layer.startswith(f"{each.layer}.") and (x.number, x.more) == (each.number, each.more)
         for x in layers

@@ -1,4 +1,4 @@
-"""The page of an explanation: formula, numbers put in, result, letters, reference."""
+"""The page of an explanation: formula, numbers put in, result, letters and reference."""
 
 from vitcost.formulas.explanation import Explanation
 from vitcost.page import Column, Page, Row, Table

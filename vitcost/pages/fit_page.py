@@ -1,5 +1,5 @@
-"""The page of a fit: the largest batch of each card, and other ways that make the wanted batch
-fit."""
+"""The page of a fit: the largest batch on each card, and other ways to make the wanted
+batch fit."""
 
 from collections.abc import Iterator
 
@@ -11,11 +11,11 @@ from vitcost.planner.ways import Way
 
 __all__ = ["fit_page"]
 
-# cards that are said one by one above the table
+# up to this many cards are described one by one above the table
 _NAMED = 4
-# cards that stand below one another in a picture
+# the most cards in a picture
 _DRAWN = 12
-# ways that a card shows, where few cards are shown
+# the most ways that are shown for a card, if there are few cards
 _WAYS = 6
 
 
@@ -28,8 +28,7 @@ def fit_page(result: Fit) -> Page:
 
 
 def _answer(result: Fit) -> Iterator[str]:
-    """The question, then the smallest card that holds the batch, or each of the few that were
-    named."""
+    """The question, then the smallest card that holds the batch, or each of a few named cards."""
     scenario = result.scenario
     inputs = of_inputs(result.model)
     yield ", ".join([*inputs, *of_scenario(scenario, batch=False)])
@@ -48,7 +47,7 @@ def _answer(result: Fit) -> Iterator[str]:
 
 
 def _said(result: Fit, row: FitRow) -> str:
-    """The largest batch of a card, in a line."""
+    """The largest batch on a card, in one line."""
     if row.largest_batch is None:
         return f"{row.gpu}: {row.memory}"
     holds = f"{row.largest_batch:,} images" if row.largest_batch else "not one image"
@@ -92,7 +91,7 @@ def _cards(result: Fit) -> Table:
     shown_rows = list(result.found)
     best: FitRow | None = None
     if not result.named:
-        # the question is which card is enough: the smallest that holds the batch is marked
+        # the question is which card is enough, so the smallest card that holds the batch is marked
         shown_rows.sort(key=lambda row: (row.capacity_bytes is None, row.capacity_bytes))
         best = next((row for row in shown_rows if row.fits), None)
 
@@ -129,7 +128,7 @@ _GROUPS = {True: "the training the same", False: "with another training"}
 
 
 def _ways(result: Fit) -> Iterator[Table]:
-    """Ways that make the batch fit: first the ways that keep the training."""
+    """Ways that make the batch fit; the ways that keep the training the same come first."""
     failing = [row for row in result.found if row.fits is False]
     if not failing:
         return
@@ -156,7 +155,8 @@ def _ways(result: Fit) -> Iterator[Table]:
 
 
 def _way_columns(times: bool, sized: bool) -> Iterator[Read[tuple[FitRow, Way]]]:
-    """The columns that decide stand first, and are left out last on a narrow screen."""
+    """The columns of ways. The columns that decide come first, and are the last to be dropped on a
+    narrow screen."""
     yield Column("gpu"), lambda each: each[0].gpu
     yield Column("change"), lambda each: _change(each[1])
     if times:
@@ -194,8 +194,8 @@ def _order(times: bool, micro: bool, ranks: int) -> Iterator[str]:
 
 
 def _bars(result: Fit) -> tuple[Bars, ...]:
-    """Bars of the bytes that the largest batch uses on each card, beside those kept free; of many
-    cards the smallest that hold the wanted batch."""
+    """Bars of the bytes that the largest batch uses on each card, and of the bytes kept free; if
+    there are many cards, the smallest that hold the wanted batch."""
     known = [row for row in result.found if row.capacity_bytes and row.used_bytes is not None]
     if len(known) > _DRAWN:
         holding = [row for row in known if row.fits]

@@ -1,4 +1,4 @@
-"""The page of the cards that are known."""
+"""The page of the known cards."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -29,7 +29,7 @@ def gpus_page(gpus: Gpus) -> Page:
 
 
 def _range(gpus: Gpus) -> Iterator[str]:
-    """The least and the most memory, and how many have been measured."""
+    """The least and the most memory of the cards, and how many of them were measured."""
     if len(gpus.found) > 1:
         known = [card.memory_bytes for card in gpus.found if card.memory_bytes is not None]
         measured = sum(any(_measured(card)) for card in gpus.found)
@@ -43,7 +43,7 @@ def _columns() -> Iterator[Read[Card]]:
     yield Column("bytes/s", "si"), lambda card: card.bandwidth
     for kind in Peaks._fields:
         yield Column(kind, "si", optional=kind != "bf16"), partial(_peak, kind)
-    # the column decides how much a time is worth
+    # this column shows how reliable a predicted time is
     yield Column("measured"), lambda card: ", ".join(_measured(card)) or "no"
     yield Column("usable", "bytes", optional=True), lambda card: card.usable_bytes
     yield Column("link B/s", "si", optional=True), lambda card: card.link

@@ -14,12 +14,13 @@ __all__ = ["PARTS", "memory_tables", "of_batch"]
 
 
 def memory_tables(report: Report) -> tuple[Table, ...]:
-    """Inference by precision, the parts of a step with its peak, and the rules beside them."""
+    """Inference by precision, the parts of a step with its peak, and the rules of thumb beside
+    them."""
     return _inference(report), _training(report), _rules(report)
 
 
 def of_batch(report: Report) -> str:
-    """The batch that a table is of, for its title."""
+    """The batch, for the title of a table."""
     return f"batch of {report.scenario.batch:,}"
 
 
@@ -30,7 +31,7 @@ def _inference(report: Report) -> Table:
         (Column("attention"), lambda row: ", ".join(row.attention_kernel)),
         (Column("weights", "bytes"), lambda row: row.memory.weights_bytes),
     ]
-    # few models have buffers
+    # few models have buffers, so their column is shown only for these
     if report.inference.buffers_bytes:
         columns.append((Column("buffers", "bytes"), lambda row: row.memory.buffers_bytes))
     columns.append((Column("inputs", "bytes", optional=True), lambda row: row.memory.input_bytes))
@@ -69,7 +70,8 @@ _RULES = (
     Column("exact", "bytes"),
     Column("rule of thumb"),
 )
-# the parts of a step's memory: the title of a row, and the field of a training and of its peak
+# the parts of a step's memory: the title of each row, and its field in a training step and in the
+# peak
 PARTS = (
     ("weights", "weights_bytes"),
     ("gradients", "gradients_bytes"),
@@ -89,7 +91,7 @@ def _training(report: Report) -> Table:
     rows = []
     for title, name in PARTS:
         most, then = getattr(training, name, None), getattr(parts, name, None)
-        # a part that needs no bytes in this scenario has no row
+        # a part without bytes in this scenario has no row
         if most or then:
             rows.append(Row((title, then, most)))
     if training.peak_bytes is not None:
@@ -110,7 +112,7 @@ def _training(report: Report) -> Table:
 
 
 def _loss(report: Report) -> Iterator[str]:
-    """The loss of outputs that are no class scores of an image."""
+    """A note on the loss of outputs that are not class scores of an image."""
     config: Any = report.model.config
     if hasattr(config, "vision"):
         compared = _PAIRS[gathers(config, report.scenario).partition(" ")[0]]
@@ -123,7 +125,7 @@ def _loss(report: Report) -> Iterator[str]:
         yield "loss: cross entropy of class scores of every token"
 
 
-# the pairs that a rank compares, by the features that its loss gathers
+# the pairs that a rank compares, for each way to gather features
 _PAIRS: Mapping[str, str] = {
     "": "the pairs of one rank",
     "exchanged": "its images with the texts of all ranks, one rank after the other",
@@ -135,7 +137,7 @@ _PAIRS: Mapping[str, str] = {
 
 
 def _peak(training: Training) -> Iterator[str]:
-    """The moment of the peak; of a bound its reason and its assumptions."""
+    """The moment of the peak; for a bound its reason and its assumptions."""
     if training.peak_at:
         yield f"peak of a step: {training.peak_at}"
     if training.peak_is == "bounded":
@@ -146,7 +148,7 @@ def _peak(training: Training) -> Iterator[str]:
 
 
 def _rank(scenario: Scenario) -> str:
-    """Of several ranks, whose memory it is."""
+    """A note that names the rank whose memory is shown, if there are several."""
     if scenario.ranks == 1:
         return ""
     which = "the fullest" if scenario.zero else "one"
@@ -154,7 +156,8 @@ def _rank(scenario: Scenario) -> str:
 
 
 def _rules(report: Report) -> Table:
-    """Each rule beside the exact bytes, and its share of them where the rule is made for these."""
+    """Each rule of thumb beside the exact bytes, and their ratio if the rule applies to this
+    scenario."""
     thumb, training = report.rule_of_thumb, report.training
     states = training.weights_bytes + training.gradients_bytes + training.optimizer_bytes
     engine = PRECISIONS[report.scenario.precision].engine

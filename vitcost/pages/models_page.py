@@ -1,4 +1,4 @@
-"""The page of the models that are known."""
+"""The page of the known models."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from vitcost.units import counted
 
 __all__ = ["models_page"]
 
-# those of ``ModelRow``
+# columns of the table, by the fields of ``ModelRow``
 _COLUMNS = (
     Column("model"),
     Column("family", optional=True),
@@ -29,7 +29,7 @@ def models_page(models: Models) -> Page:
 
 
 def _range(models: Models) -> Iterator[str]:
-    """The least and the most, where there are several."""
+    """The range of the models' sizes, if there are several models."""
     if len(models.found) > 1:
         sizes = [row.params for row in models.found]
         work = [row.macs_forward for row in models.found]

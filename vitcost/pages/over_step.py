@@ -1,4 +1,4 @@
-"""The picture of a report's training step: the bytes in memory at every moment of it."""
+"""The picture of a report's training step: the bytes in memory at every moment."""
 
 from functools import lru_cache
 
@@ -10,19 +10,19 @@ from vitcost.pages.memory_tables import PARTS
 
 __all__ = ["over_step"]
 
-# a deeper model has more moments than a picture could show
+# deeper models have more moments than a picture could show
 _DEEPEST = 2000
 
 
 def over_step(report: Report) -> tuple[Areas, ...]:
-    """Memory over a step; nothing where no moment of it is known exactly."""
+    """Memory over a training step; nothing if its moments are not known exactly."""
     if getattr(report.model.config, "depth", 0) > _DEEPEST:
         return ()
     try:
         moments = report.moments()
     except NotCovered:
         return ()
-    # parts that are there at some moment; parts that never change lie lowest
+    # only parts that occur are drawn; parts that never change are at the bottom
     columns = zip(*(moment.parts for moment in moments), strict=True)
     by_part = dict(zip(PeakParts._fields, columns, strict=True))
     drawn = [(title, by_part[name]) for title, name in _stacked() if any(by_part[name])]
@@ -50,7 +50,7 @@ def over_step(report: Report) -> tuple[Areas, ...]:
 
 
 def _stacked() -> list[tuple[str, str]]:
-    """The parts of memory, the lasting ones first."""
+    """The parts of memory; those that outlive the step come first."""
     changing = ("gradients_bytes", "saved_activations_bytes", "temporary_bytes")
     return sorted(
         ((title, name) for title, name in PARTS if name in PeakParts._fields),
@@ -60,7 +60,7 @@ def _stacked() -> list[tuple[str, str]]:
 
 @lru_cache(maxsize=4096)
 def _layer(path: str) -> str:
-    """The layer that a module is in: the path up to the last number in it, else its first name.
+    """The layer that a module belongs to: its path up to the last number, else its first name.
 
     >>> _layer("blocks.3.attn.qkv"), _layer("layers.0.blocks.1.mlp"), _layer("patch_embed.proj")
     ('blocks.3', 'layers.0.blocks.1', 'patch_embed')

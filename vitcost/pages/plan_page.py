@@ -1,4 +1,4 @@
-"""The page of a plan: the run, the best few ways to divide it, every way, the assumptions."""
+"""The page of a plan: the run, the best few ways to divide it, all ways, and the assumptions."""
 
 from collections.abc import Iterator
 
@@ -13,13 +13,13 @@ from vitcost.units import JOULES_OF_KWH
 __all__ = ["plan_page"]
 
 _BEST = 5
-# ways that a flat table shows
+# the most ways in a flat table
 _READ = 8
 _MORE = "--all has every way to divide a step, and the assumptions; JSON and CSV have it too"
 
 
 def plan_page(result: Plan) -> Page:
-    """The totals, the best few, then a row for each way to divide the step."""
+    """The totals, the best few ways, then a row for each way to divide the step."""
     tables = [*_beside(result), _totals(result), *_best(result)]
     notes: tuple[str, ...] = (_MORE,)
     if result.full:
@@ -32,7 +32,7 @@ def plan_page(result: Plan) -> Page:
 
 
 def _answer(result: Plan) -> Iterator[str]:
-    """The question, then the simplest way that is as good as the fastest."""
+    """The question, then the simplest of the ways that are as fast as the fastest."""
     inputs = of_inputs(result.model)
     flags = of_scenario(result.scenario, batch=False, mode=False)
     yield ", ".join([*inputs, f"batch {result.job.global_batch:,}", *flags])
@@ -69,7 +69,7 @@ def _deadline(result: Plan) -> str:
 
 
 def _needed(late: Late, result: Plan) -> str:
-    """By how much a deadline is missed, and how many cards would keep it."""
+    """By how much the deadline is missed, and how many cards would keep it."""
     least = f"{late.least_cards:,} cards at least are needed"
     if late.late_seconds is not None and late.cards_at_pace is not None:
         over = shown(late.late_seconds, "seconds")
@@ -93,7 +93,7 @@ def _between(low: float | None, high: float | None, unit: str = "") -> str:
 
 
 def _amount(value: float | None) -> str:
-    """GPU-hours or money, with three digits below 1 too."""
+    """GPU-hours or money, with at least three digits, also below 1."""
     return shown(value, "rate" if value is not None and value < 1 else "si")
 
 
@@ -127,7 +127,7 @@ def _totals(result: Plan) -> Table:
 
 
 def _beside(result: Plan) -> Iterator[Table]:
-    """One row for each card, at its best way."""
+    """One row for each kind of card, with its best way."""
     if not result.beside:
         return
     columns: list[Read[OnCard]] = [
@@ -144,7 +144,7 @@ def _beside(result: Plan) -> Iterator[Table]:
 
 
 def _of_best(column: Read[PlanRow]) -> Read[OnCard]:
-    """A column of ways as one of cards: the value of each card's best way."""
+    """A column of ways turned into a column of cards: the value of each card's best way."""
     return column[0], lambda each: each.best and column[1](each.best)
 
 
@@ -206,7 +206,7 @@ def _best(result: Plan) -> Iterator[Table]:
 
 
 def _uncovered(result: Plan) -> Iterator[str]:
-    """The ways that no row of has an answer, by their reasons."""
+    """The ways without an answer in any row, grouped by their reasons."""
     reasons: dict[str, list[str]] = {}
     for rows in _divisions(result):
         if all(row.missing for row in rows):
@@ -216,12 +216,12 @@ def _uncovered(result: Plan) -> Iterator[str]:
 
 
 def _names(rows: list[PlanRow]) -> str:
-    """A few ways by name, or how many there are."""
+    """The names of a few ways, or their number."""
     return ", ".join(map(_name, rows)) if len(rows) <= _READ // 2 else f"{len(rows):,} ways"
 
 
 def _alike(rows: list[PlanRow]) -> Iterator[list[PlanRow]]:
-    """Ways within two percent of the fastest of them, the simplest first."""
+    """The ways within two percent of the fastest, the simplest first."""
     left = rows
     while left:
         most = AS_FAST * (left[0].step_seconds or 0)
@@ -231,7 +231,7 @@ def _alike(rows: list[PlanRow]) -> Iterator[list[PlanRow]]:
 
 
 def _divisions(result: Plan) -> list[list[PlanRow]]:
-    """The rows grouped by their division of the step, each group with its fastest checkpointing
+    """The rows grouped by the division of the step; the fastest checkpointing of each group comes
     first."""
     by_strategy: dict[str, list[PlanRow]] = {}
     for row in result.found:
@@ -253,7 +253,7 @@ def _limit(row: PlanRow) -> str:
     return row.limit if row.missing is None else f"not covered: {row.missing}"
 
 
-# the columns of a way, whether it fits or not
+# the columns of a way, whether or not it fits
 _WAY: list[Read[PlanRow]] = [
     (Column("divided by"), lambda row: row.strategy),
     (Column("recomputed", optional=True), lambda row: row.checkpointing),
@@ -286,7 +286,7 @@ def _ways(result: Plan) -> Table:
     table = laid_out(
         "Every way to divide the step", _WAY, ways, notes, lambda row: "" if row.fits else "failed"
     )
-    # other checkpointing of a division is folded below the best; a few divisions are read
+    # other checkpointing of a division is folded below the best one; only a few divisions are shown
     places = ((i, level) for i, rows in enumerate(divisions) for level in range(len(rows)))
     rows = (
         row._replace(level=min(level, 1), detail=level > 0 or i >= _READ)

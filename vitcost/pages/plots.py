@@ -13,8 +13,8 @@ _DAY = 86_400
 
 
 def plan_plots(result: Plan, named: Callable[[PlanRow], str]) -> Iterator[Plot]:
-    """Cost against days for each way that fits, or GPU-hours where no price is given; ``named``
-    gives the label of a way."""
+    """Cost against days for each way that fits (GPU-hours if no price is given); ``named`` gives
+    the label of a way."""
     ways = [(result.card.name, row) for row in result.found]
     others = [(each.gpu, each.best) for each in result.beside if each.gpu != result.card.name]
     ways += [(gpu, row) for gpu, row in others if row is not None]
@@ -41,8 +41,8 @@ def plan_plots(result: Plan, named: Callable[[PlanRow], str]) -> Iterator[Plot]:
 
 
 def serve_plots(result: Serve) -> Iterator[Plot]:
-    """The cost of each card that carries the load against its latency, or how many of it there are
-    where no price is known."""
+    """The cost of each card that carries the load against its latency; without a price, the number
+    of cards."""
     known = [row for row in result.found if row.cards and row.latency_seconds]
     priced = all(row.cost_per_million_images is not None for row in known)
     points = tuple(

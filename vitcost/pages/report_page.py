@@ -53,7 +53,7 @@ _NOTES = (
 
 
 def report_page(report: Report) -> Page:
-    """Everything that a report says, for people."""
+    """Everything that a report contains, for people."""
     tables = (_parts(report), _flops(report), *memory_tables(report))
     return Page(
         of_model(report.model),
@@ -67,7 +67,7 @@ def report_page(report: Report) -> Page:
 
 
 def _asked(report: Report) -> Iterator[str]:
-    """Where the numbers are of: the input and every flag that is not the default."""
+    """The question: the input, and every flag that is not at its default."""
     yield from of_inputs(report.model)
     yield from of_scenario(report.scenario, mode=report.scenario.mode == "train")
 
@@ -132,8 +132,8 @@ def _described(report: Report) -> Iterator[str]:
 
 
 def _inputs(config: Mapping[str, Any], tokens: Size | None) -> Iterator[str]:
-    """The inputs of a model of any kind; a model of two towers reads both, and its tokens are those
-    of the image."""
+    """The inputs of a model of any kind. A model of two towers reads image and text; its tokens are
+    those of the image."""
     for tower in ("vision", "text"):
         if tower in config:
             yield from _inputs(config[tower], tokens)
@@ -145,7 +145,7 @@ def _inputs(config: Mapping[str, Any], tokens: Size | None) -> Iterator[str]:
         yield f"image {shown(image)}{table}, patch {shown(patch)}{behind}, {tokens:,} tokens"
     if "vocab_size" in config:
         text = f"text of {config['seq_len']:,} tokens, vocabulary {config['vocab_size']:,}"
-        # generation with a cache, token by token, has other costs
+        # generation, token by token with a cache, would have other costs
         yield f"{text}: the full forward (prefill)" if config["head"] == "lm" else text
 
 
@@ -154,7 +154,7 @@ def _parts(report: Report) -> Table:
     flops = report.flops
     total = (report.params, flops.macs_forward, flops.pointwise_forward, report.moved_bytes)
     numbers = [(p.params, p.macs, p.pointwise, p.moved_bytes) for p in report.parts]
-    # ops of the model's own forward between its modules: joining tokens, adding positions
+    # ops in the model's own forward, between its modules: joining tokens, adding positions
     between = _remainder(total, numbers)
     rows = [
         _part(part.name, shapes[part.name], four, report.params)
@@ -169,7 +169,7 @@ def _parts(report: Report) -> Table:
 
 def _part(name: str, shape: Value, numbers: tuple[Size | None, ...], params: Size) -> Row:
     params_of_part, macs, *beside = numbers
-    # an average pool has no parameters
+    # an average pool has no parameters, so no share is shown
     share = (params_of_part or 0) / params if params else None
     return Row((name, shape, params_of_part, share, macs, 2 * (macs or 0), *beside))
 
@@ -212,7 +212,7 @@ def _nested(layer: Layer, name: str, level: int, hidden: bool = False) -> Iterat
     cells: tuple[Value, ...] = (name, *labels, *numbers)
     hidden = hidden or not any(numbers)
     yield Row(cells, level=level, detail=hidden)
-    # a flat table goes one level down, and only where that splits something
+    # a flat table shows one level of children, and only if this splits something
     fold = hidden or level > 0 or sum(any(_numbers(child)) for child in layer.children) < 2
     for child in layer.children:
         yield from _nested(child, child.path.rpartition(".")[2], level + 1, fold)
@@ -225,7 +225,7 @@ def _numbers(layer: Layer) -> tuple[Size, ...]:
 def _remainder(
     total: tuple[Size | None, ...], rows: Sequence[tuple[Size, ...]]
 ) -> tuple[Size | None, ...]:
-    """The rest of each total; None for an unknown total."""
+    """The remainder of each total; None for an unknown total."""
     return tuple(
         None if whole is None else whole - sum(row[i] for row in rows)
         for i, whole in enumerate(total)

@@ -1,4 +1,5 @@
-"""The page of serving: the cheapest card as a sentence, a row a card, and where the time goes."""
+"""The page of serving: the cheapest card in a sentence, a row for each card, and the parts of the
+latency."""
 
 from collections.abc import Iterator
 
@@ -30,14 +31,14 @@ def serve_page(result: Serve) -> Page:
 
 
 def _answer(result: Serve) -> Iterator[str]:
-    """The question, then the first card in a sentence."""
+    """The question, then a sentence on the first card."""
     flags = of_scenario(result.scenario, batch=False, precision=False, mode=False)
     yield ", ".join([*of_inputs(result.model), _precisions(result), *flags])
     yield _best(result)
 
 
 def _best(result: Serve) -> str:
-    """The first card in a sentence, or the reason why no card serves."""
+    """The first card in a sentence, or the reason why no card carries the load."""
     row, load = result.best, result.load
     if row is None:
         of = "no card answers in time" if load.slo_seconds is not None else "no card does"
@@ -58,7 +59,7 @@ def _amount(row: ServeRow) -> str:
 
 
 def _precisions(result: Serve) -> str:
-    """The precision of the cards, said once where they share it."""
+    """The precision of the cards, said once if all share it."""
     if result.precision != "auto":
         return result.precision
     cards: dict[str, list[str]] = {}
@@ -104,7 +105,7 @@ def _watt_hours(row: ServeRow) -> float | None:
 
 
 def _span(row: ServeRow) -> str | None:
-    """The cards, and how few might do."""
+    """The number of cards, and the least number that might be enough."""
     if row.cards is None or row.cards == row.least_cards:
         return None if row.cards is None else f"{row.cards:,}"
     return f"{row.cards:,} ({row.least_cards:,})"

@@ -1,4 +1,4 @@
-"""A page cut by flags: its answer alone, some columns, layers down to a level."""
+"""A page cut by flags: only its answer, some of its columns, or layers down to a level."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,13 +14,12 @@ __all__ = ["Shaped"]
 
 @dataclass(frozen=True, slots=True)
 class Shaped(Result):
-    """A result whose page is cut; its JSON and its rows are whole.
+    """A result whose page is cut; its JSON and its rows stay complete.
 
-    ``brief`` keeps the title and the answer. ``columns`` are titles of columns, of which each table
-    keeps those that it has in the order in which they are named, and the first in front of them; a
-    table that has none is left out. ``params=Params (M)`` gives a column a name, and the unit at
-    its end.
-    ``levels`` is how deep rows are nested: 0 keeps the outermost.
+    ``brief`` keeps the title and the answer. ``columns`` are titles of columns: each table keeps
+    its first column and, in the given order, those that it has; a table with none of them is left
+    out. ``params=Params (M)`` gives a column another title and the unit at its end. ``levels`` is
+    the depth of nested rows that is kept: 0 keeps only the outermost.
     """
 
     result: Result
@@ -35,7 +34,7 @@ class Shaped(Result):
         return iter(self.result.rows())
 
     def page(self) -> Page:
-        """The page of the result, cut. Raises ``UnknownName`` for a column that no table has.
+        """The cut page of the result. Raises ``UnknownName`` for a column that no table has.
 
         >>> from vitcost import report
         >>> page = Shaped(report("vit_base_patch16_224"), columns=("params",)).page()
@@ -52,7 +51,8 @@ class Shaped(Result):
         return page
 
     def _chosen(self, page: Page) -> Iterator[Table]:
-        """The tables that have one of the columns, with no others, in the order of the names."""
+        """The tables that have one of the asked columns, with only these columns, in the order
+        asked for."""
         titles = [column.title for table in page.tables for column in table.columns]
         known = list(dict.fromkeys(title for title in titles if title))
         asked = [(_spelled(title), name) for title, name in map(_named, self.columns)]
@@ -70,7 +70,7 @@ class Shaped(Result):
             if not any(i for i, _ in places):
                 continue
             names = dict(reversed(places))
-            # numbers of one of several equal layers say nothing without how many there are
+            # the numbers of one of several equal layers need the count beside them
             times = [i for i, c in enumerate(table.columns) if c.title == "×" and c.unit == "count"]
             kept = dict.fromkeys(
                 [0, *(i for i in times if i not in names), *(i for i, _ in places)]
@@ -92,14 +92,14 @@ class Shaped(Result):
 
 
 def _named(asked: str) -> tuple[str, str]:
-    """The title of a column, and the name that it is given: ``params=Params (M)``."""
+    """The title of a column, and the title that it gets instead: ``params=Params (M)``."""
     title, _, name = asked.partition("=")
     return title.strip(), name.strip()
 
 
 def _renamed(table: Table, index: int, name: str) -> Column:
-    """A column under the name that it is given; a unit at its end is the one of its numbers."""
-    # a column that was asked for is never too much for a narrow screen
+    """The column with a new title; a unit at the end of the title is the unit of its numbers."""
+    # a column that was asked for is kept on a narrow screen too
     column = table.columns[index]._replace(optional=False)
     if not name:
         return column
@@ -111,11 +111,11 @@ def _renamed(table: Table, index: int, name: str) -> Column:
 
 
 def _weighs(table: Table, row: Row) -> bool:
-    """Whether any number of a row is more than none."""
+    """Whether any number in a row is above 0."""
     pairs = zip(table.columns, row.cells, strict=True)
     return any(isinstance(v, int | float) and v for c, v in pairs if c.title != "×")
 
 
 def _spelled(title: str) -> str:
-    """A title as people type it."""
+    """A title in the spelling in which people type it."""
     return title.lower().replace("_", " ").replace("-", " ").strip()

@@ -1,4 +1,4 @@
-"""Notes on invalid combinations of a grid, and the spelling of valid ones."""
+"""Notes on impossible combinations of a grid, and the spelling of possible ones."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -11,13 +11,13 @@ __all__ = ["skipped_notes", "spelled"]
 
 
 def skipped_notes(skipped: Iterable[Skipped]) -> Iterator[str]:
-    """Notes on combinations that could not be, and why."""
+    """Notes on combinations that are not possible, with the reasons."""
     for each in skipped:
         yield f"left out, {each.combinations:,}: {each.reason}"
 
 
 def spelled(value: Any) -> str:
-    """The value of a field, whatever it is."""
+    """The value of a field as text."""
     if isinstance(value, Card):
         return value.name
     return shown(tuple(value) if isinstance(value, list) else value)

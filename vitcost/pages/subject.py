@@ -1,5 +1,5 @@
-"""The subject of a page, in words: the fields and flags that are not the model's own or the
-default."""
+"""The subject of a page in words: the model's changed fields, and flags that are not at their
+defaults."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,7 +12,7 @@ __all__ = ["of_inputs", "of_model", "of_scenario", "precision_of"]
 
 
 def of_model(model: Resolved) -> str:
-    """A model by its name, and by every field that is not the name's own.
+    """A model by its name and its changed fields.
 
     >>> from vitcost.zoo import resolve
     >>> of_model(resolve("vit_base_patch16_224", depth=13, num_classes=1000))
@@ -37,7 +37,8 @@ def _spelled(value: Any) -> str:
 
 
 def of_inputs(model: Resolved, tokens: Any = None) -> Iterator[str]:
-    """The image and the text that a model reads; nothing of a traced one, which says so itself."""
+    """The image and the text that a model reads; empty for a traced model, which describes its
+    inputs itself."""
     config: Any = model.config
     vision, text = getattr(config, "vision", config), getattr(config, "text", config)
     size = getattr(vision, "input_size", None) or getattr(vision, "img_size", None)
@@ -50,7 +51,7 @@ def of_inputs(model: Resolved, tokens: Any = None) -> Iterator[str]:
 
 
 def precision_of(scenario: Scenario) -> str:
-    """The precision; of one that is everywhere, that optimizer states have it too.
+    """The precision; for half precision throughout, that optimizer states have it too.
 
     >>> precision_of(Scenario(precision="bf16", mode="train")), precision_of(Scenario())
     ('bf16 throughout, states included', 'fp32')
@@ -63,7 +64,7 @@ def precision_of(scenario: Scenario) -> str:
     return scenario.precision
 
 
-# flags that are said in words of their own, or nowhere
+# flags that are described elsewhere in words, or not at all
 _SAID = ("batch", "precision", "mode", "ranks", "zero")
 _MODES: Mapping[str, str] = {"infer": "inference", "train": "training"}
 
@@ -71,7 +72,7 @@ _MODES: Mapping[str, str] = {"infer": "inference", "train": "training"}
 def of_scenario(
     scenario: Scenario, *, batch: bool = True, precision: bool = True, mode: bool = True
 ) -> Iterator[str]:
-    """Batch, precision and mode, and every flag that is not the default.
+    """Batch, precision and mode, and every flag that is not at its default.
 
     >>> ", ".join(of_scenario(Scenario(batch=8, mode="train", ema=1, ranks=4, zero=1)))
     'batch 8, fp32, training, ema 1, zero 1 on 4 ranks'

@@ -1,4 +1,5 @@
-"""The page of a sweep: the least and the most of each quantity, and where they are."""
+"""The page of a sweep: the least and the most of each quantity, and the combinations that have
+them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,15 +13,15 @@ from vitcost.planner.sweep import Extremes, Sweep
 
 __all__ = ["sweep_page"]
 
-# keys of the time of a row
+# beginning of the keys that belong to the time of a row
 _OF_TIME = "step_time_"
-# a front of more points is read from a file
+# a front with more points is better read from a file
 _MOST_ROWS = 100
 
 
 def sweep_page(sweep: Sweep) -> Page:
-    """The least and the largest value of each quantity, and the Pareto front of two; CSV and JSON
-    have every row."""
+    """The least and the most of each quantity, and the Pareto front of two; CSV and JSON have every
+    row."""
     extremes = sweep.extremes()
     answer = f"{extremes.rows:,} of {extremes.points:,} combinations are valid"
     ends = (
@@ -62,10 +63,10 @@ def _rests_on(row: Mapping[str, Any]) -> str:
 
 
 def _front(extremes: Extremes) -> Table:
-    """The combinations that nothing beats in both quantities."""
+    """The combinations of the Pareto front: no other is better in both quantities."""
     units = {quantity.key(name): quantity.unit for name, quantity in QUANTITIES.items()}
     pair = {QUANTITIES[name].key(name) for name in extremes.pareto}
-    # a narrow screen shows the quantities of the front alone
+    # a narrow screen shows only the two quantities of the front
     keys = [key for key in extremes.front[0] if not key.startswith(_OF_TIME) or key in units]
     columns = tuple(
         Column(key, units.get(key, "text"), optional=key in units and key not in pair)

@@ -1,4 +1,4 @@
-"""The page of a score: how far off predictions are on measurements, and where most."""
+"""The page of a score: the errors of predictions on measurements, and where they are largest."""
 
 from vitcost.hardware.score import FileScore, Guess, Score
 from vitcost.page import Column, Page, Read, Row, Table, Value, laid_out, shown
@@ -68,7 +68,7 @@ def _file(file: FileScore, kinds: list[str]) -> tuple[Value, ...]:
 
 
 def _basis(file: FileScore) -> tuple[Value, ...]:
-    """The share of rows within their predicted band, and the basis of the predictions."""
+    """The share of rows within their predicted band, and the evidence of the predictions."""
     share = None if file.in_band is None else file.in_band / sum(file.bases.values())
     return share, ", ".join(file.bases)
 

@@ -1,4 +1,4 @@
-"""The tables of time: a step on each card, and where on a card it goes."""
+"""The tables of time: a step on each card, and the parts of its time."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -51,7 +51,7 @@ def _band(time: "Time") -> str:
 
 
 def time_tables(report: Report) -> Iterator[Table]:
-    """One row for each card, then the parts of the time on each."""
+    """One row for each card, then the parts of the time on each card."""
     if not report.time:
         return
     yield _cards(report)

@@ -1,6 +1,7 @@
-"""Formats: one file each, and one line in the registry; a format is loaded when it is asked for.
+"""Formats: one module each, and one line in the registry; a format is imported when it is asked
+for.
 
-A format is a module with ``render(result, color=..., width=...) -> str``. It reads a result, and
+A format is a module with ``render(result, color=..., width=...) -> str``. It reads a result and
 computes nothing.
 """
 
@@ -25,9 +26,9 @@ FORMATS = {
     "junit": "vitcost.render.junit",
     "sarif": "vitcost.render.sarif",
 }
-# formats that have a place for verdicts alone
+# formats that show nothing but verdicts
 JUDGING = ("github", "junit", "sarif")
-# the format that a file's name asks for
+# the format that belongs to a file's suffix
 SUFFIXES = {
     ".txt": "table",
     ".json": "json",
@@ -47,7 +48,7 @@ def render(
 ) -> str:
     """A result as text, with a newline at its end.
 
-    ``color`` and ``width`` are the terminal's; without a width nothing is wrapped or left out.
+    ``color`` and ``width`` describe the terminal; without a width nothing is wrapped or left out.
     Raises ``UnknownName`` for a format that does not exist.
 
     >>> from vitcost import report

@@ -9,7 +9,7 @@ from vitcost.render.result import Result
 
 __all__ = ["render"]
 
-# signs that a spreadsheet takes for the start of a formula: OWASP, CSV injection
+# signs with which a spreadsheet begins a formula: OWASP, CSV injection
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
 
 
@@ -24,7 +24,8 @@ def render(result: Result, *, color: bool, width: int | None) -> str:
 
 
 def _cell(value: Any) -> str:
-    """Exact numbers, sizes as 1x257x1280, and text that no spreadsheet runs as a formula."""
+    """A cell: exact numbers, sizes as 1x257x1280, and text that a spreadsheet does not run as a
+    formula."""
     if value is None:
         return ""
     if isinstance(value, bool):

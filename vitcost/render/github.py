@@ -1,4 +1,5 @@
-"""GitHub's annotations: a workflow command for each failure, at the line that it is about."""
+"""GitHub's annotations: a workflow command for each failure, with the file and the line that it
+concerns."""
 
 from vitcost.page import Annotation, printable
 from vitcost.render.judged import failures
@@ -16,7 +17,7 @@ def render(result: Result, *, color: bool, width: int | None) -> str:
 
 
 def _command(each: Annotation) -> str:
-    """``::error file=…,line=…,title=…::message``, as the toolkit's command.ts escapes it."""
+    """``::error file=…,line=…,title=…::message``, escaped as in the toolkit's command.ts."""
     line = "" if each.line is None else str(each.line)
     pairs = {"file": each.file, "line": line, "title": each.title}
     properties = ",".join(f"{key}={_property(value)}" for key, value in pairs.items() if value)

@@ -1,7 +1,7 @@
-"""HTML: one self-contained page, light or dark as the reader's screen is, wide or narrow.
+"""HTML: one self-contained page, for light and dark, wide and narrow screens.
 
-It loads nothing and runs nothing; parts that can be folded are ``<details>``. ``fragment`` is the
-same without the page around it, for a notebook.
+It loads nothing and runs no script; folded parts are ``<details>``. ``fragment`` is the content
+without the page around it, for a notebook.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ from vitcost.render.result import Result
 
 __all__ = ["STYLE", "body", "fragment", "render"]
 
-# the browser itself refuses whatever a name might try to load
+# the browser itself refuses anything that a name might try to load
 _HEAD = """\
 <!DOCTYPE html>
 <html lang="en">
@@ -33,7 +33,8 @@ body { margin: 0 auto; padding: 1.5rem 1rem 4rem; max-width: 84rem;
   .vitcost .scroll :is(th, td, .row > span):first-child { position: sticky; left: 0;
     opacity: 1; background-color: var(--paper) } }
 """
-# the colours are seen on light and on dark; a notebook's theme is not the system's
+# the colours work on light and dark backgrounds, since a notebook's theme may differ from the
+# system's
 STYLE = """\
 .vitcost { --bar: #4c8dff44; --mark: #2da44e; --bad: #e5484d; --line: #8884;
   font: 14px/1.5 system-ui, sans-serif; overflow-wrap: anywhere }
@@ -116,7 +117,7 @@ STYLE = """\
 
 
 class _Nested(NamedTuple):
-    """A row and the rows that are inside it."""
+    """A row, and the rows inside it."""
 
     row: Row
     inside: "tuple[_Nested, ...]"
@@ -129,7 +130,8 @@ def render(result: Result, *, color: bool, width: int | None) -> str:
 
 
 def fragment(result: Result) -> str:
-    """The page of a result as an element of any page; its style touches nothing else."""
+    """The page of a result as an element for any HTML page; its style does not affect other
+    elements."""
     return f'<div class="vitcost">\n<style>\n{STYLE}</style>\n{body(result.page())}</div>\n'
 
 
@@ -144,7 +146,7 @@ def body(page: Page) -> str:
     lines += _formulas(page.formulas)
     lines.append('<div class="tables">')
     drawn = [[*_goes(table)] for table in page.tables]
-    # a single one is of the page, one of several of the table below it
+    # a single chart belongs to the page; one of several belongs to the table below it
     alone = sum(map(bool, drawn)) == 1
     lines += [line for each in drawn for line in each if alone]
     for bars in page.bars:
@@ -160,7 +162,7 @@ def body(page: Page) -> str:
 
 
 def _formulas(formulas: tuple[str, ...]) -> Iterator[str]:
-    """A formula, with numbers put in, and its result: each equal to the one above."""
+    """A formula, with numbers put in, and its result, each on a line as an equation."""
     for i, formula in enumerate(formulas):
         math = mathml(formula)
         yield f'<p class="formula" tabindex="0">{"= " if i else ""}{math or markup(formula)}</p>'
@@ -201,7 +203,7 @@ def _section(table: Table) -> Iterator[str]:
         yield f"<details><summary><span>{markup(table.title)}</span></summary>"
     elif table.title:
         yield f"<h2>{markup(table.title)}</h2>"
-    # keys scroll the element with the focus
+    # an element with the focus can be scrolled by keys
     yield '<div class="scroll" tabindex="0">'
     yield from (_grid if folds else _flat)(table)
     yield "</div>"
@@ -215,7 +217,8 @@ def _folds(table: Table) -> bool:
 
 
 def _goes(table: Table) -> Iterator[str]:
-    """Where each total of a table that folds goes: a bar, in a colour for each kind of layer."""
+    """The shares of each total in a table that folds: a bar with a colour for each kind of
+    layer."""
     if not _folds(table) or table.rows[-1].kind != "total":
         return
     kinds: dict[str, list[float]] = {}
@@ -223,7 +226,7 @@ def _goes(table: Table) -> Iterator[str]:
         before = kinds.get(name, [0.0] * len(shares))
         kinds[name] = [a + b for a, b in zip(before, shares, strict=True)]
     largest = sorted(kinds, key=lambda name: max(kinds[name]), reverse=True)[: len(KEYS)]
-    # the chart has the order of the table, and leaves out shares that are too small to see
+    # the chart has the order of the table; shares too small to be seen are left out
     shown_names = [name for name in kinds if name in largest and max(kinds[name]) >= 0.002]
     drawn = [
         (column.title, [(name, kinds[name][i]) for name in shown_names])
@@ -248,7 +251,7 @@ def _goes(table: Table) -> Iterator[str]:
 
 
 def _kinds(table: Table) -> Iterator[tuple[str, list[float]]]:
-    """The shares of the parts of a flat table's rows, by the name in the first column."""
+    """The shares of a flat table's rows, by the name in the first column."""
     for nested in _nested(table.rows[:-1]):
         split = [each.row for each in nested.inside if not each.row.detail]
         times = _repeat(table, nested.row)
@@ -258,7 +261,7 @@ def _kinds(table: Table) -> Iterator[tuple[str, list[float]]]:
 
 
 def _flat(table: Table) -> Iterator[str]:
-    """Rows that are not nested."""
+    """The rows of a flat table."""
     yield "<table>"
     if any(column.title for column in table.columns):
         yield f"<thead><tr>{''.join(_cells(table, None, 'th'))}</tr></thead>"
@@ -269,11 +272,12 @@ def _flat(table: Table) -> Iterator[str]:
 
 
 def _grid(table: Table) -> Iterator[str]:
-    """Rows that fold: a table's rows cannot, so each is a grid with the same columns."""
+    """Rows that fold. Rows of an HTML table cannot fold, so each is a grid with the same
+    columns."""
     texts = [[column.title for column in table.columns]]
     texts += [[cell(row, i, table) for i in range(len(row.cells))] for row in table.rows]
     widths = [min(60, max(map(len, column))) + 3 for column in zip(*texts, strict=True)]
-    # the signs of folding and the steps of nesting stand in the first column
+    # the first column also holds the folding signs and the indentation
     widths[0] += 2 + 2 * max(row.level for row in table.rows)
     tracks = [f"minmax({width}ch, {width}fr)" for width in widths]
     pairs = list(zip(tracks, table.columns, strict=True))
@@ -293,7 +297,7 @@ def _folded(table: Table, nested: _Nested, repeats: tuple[int, ...]) -> Iterator
     if not nested.inside:
         yield f"<div{_class('row', 'leaf', row.kind)}>{cells}</div>"
         return
-    # rows of a flat table are open
+    # rows that a flat table shows are open
     is_open = "" if all(each.row.detail for each in nested.inside) else " open"
     yield f"<details{is_open}><summary{_class('row', row.kind)}>{cells}</summary>"
     for each in nested.inside:
@@ -302,7 +306,7 @@ def _folded(table: Table, nested: _Nested, repeats: tuple[int, ...]) -> Iterator
 
 
 def _nested(rows: Sequence[Row]) -> tuple[_Nested, ...]:
-    """Rows with those inside them, by level."""
+    """Rows, each with those inside it, by their levels."""
     nested: list[_Nested] = []
     start = 0
     while start < len(rows):
@@ -331,14 +335,14 @@ def _cells(table: Table, row: Row | None, tag: str, times: int = 1) -> Iterator[
 
 
 def _shown(row: Row, index: int, table: Table) -> str:
-    """A cell as markup: a formula as one, everything else as text."""
+    """A cell as markup: a formula as MathML, everything else as text."""
     text = cell(row, index, table)
     math = mathml(text) if table.columns[index].unit == "formula" else None
     return math or markup(text)
 
 
 def _shares(table: Table, row: Row, times: int) -> list[float | None]:
-    """How long the bar of each cell is: a ratio itself, or the part of the total below it."""
+    """The length of the bar in each cell: a ratio itself, or the cell's share of the total."""
     last = table.rows[-1]
     shares: list[float | None] = []
     for column, value, whole in zip(table.columns, row.cells, last.cells, strict=True):
@@ -354,7 +358,7 @@ def _shares(table: Table, row: Row, times: int) -> list[float | None]:
 
 
 def _repeat(table: Table, row: Row) -> int:
-    """How many equal ones a row stands for."""
+    """How many equal layers a row stands for."""
     for column, value in zip(table.columns, row.cells, strict=True):
         if column.title == "×" and isinstance(value, int):
             return value

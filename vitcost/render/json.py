@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 __all__ = ["render"]
 
-# json's decoder, which comes with its encoder, takes longer to load than these lines to run
+# written here because importing json, with its decoder, takes longer than running these lines
 _NUMBERS = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 _LETTERS = {
     '"': '\\"', "\\": r"\\", "\n": r"\n", "\r": r"\r", "\t": r"\t", "\f": r"\f", "\b": r"\b",
@@ -17,12 +17,12 @@ _LETTERS = {
 
 def render(result: "Result", *, color: bool, width: int | None) -> str:
     text = _text(result.to_dict(), "\n")
-    # the commands of a job, which may stand in a string
+    # commands of a CI job may occur in a string, so their signs are escaped
     return (re.sub(r"##(?=\w*\[)", r"\\u0023\\u0023", text) if "##" in text else text) + "\n"
 
 
 def _text(value: object, margin: str) -> str:
-    """A value as ``json.dumps`` writes it, each key and element on a line, two letters further in.
+    """A value as ``json.dumps`` writes it: each key and element on its own line, indented by two.
 
     >>> print(_text({"a": [1, True, None], "b": {}}, "\\n"))
     {
@@ -56,7 +56,7 @@ def _text(value: object, margin: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A string in ASCII; DEL too is escaped, a control character that JSON lets through.
+    """A string in ASCII; DEL is escaped too, as JSON itself allows this control character.
 
     >>> _quoted("as²b"), _quoted("\x7f😀")
     ('"as\\\\u00b2b"', '"\\\\u007f\\\\ud83d\\\\ude00"')
@@ -74,6 +74,6 @@ def _letter(letter: str) -> str:
     number = ord(letter)
     if number < 0x10000:
         return f"\\u{number:04x}"
-    # a pair of surrogates
+    # the code point becomes a pair of surrogates
     high, low = divmod(number - 0x10000, 0x400)
     return f"\\u{0xD800 + high:04x}\\u{0xDC00 + low:04x}"

@@ -1,4 +1,4 @@
-"""The claims that a page judges, for the formats that CI reads."""
+"""The claims that a page judges, for formats that CI reads."""
 
 from collections.abc import Iterator
 
@@ -8,12 +8,12 @@ __all__ = ["failures", "judged"]
 
 
 def judged(page: Page) -> tuple[Case, ...]:
-    """The cases of a page; for a page without cases, its rows marked as failed."""
+    """The cases of a page; if it has none, its rows that are marked as failed."""
     return page.cases or tuple(_failed(page))
 
 
 def failures(page: Page) -> list[Annotation]:
-    """Why cases fail, in their order."""
+    """The reasons why cases fail, in order."""
     return [case.failure for case in judged(page) if case.failure is not None]
 
 

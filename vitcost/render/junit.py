@@ -1,7 +1,8 @@
-"""JUnit's XML, as Ant writes it and CI servers read it: a suite a model, a case a claim.
+"""JUnit's XML, as Ant writes it and CI servers read it: one suite for each model, one case for each
+claim.
 
 Elements, attributes and their order are those of the schema of Ant's reports
-(windyroad/JUnit-Schema, JUnit.xsd). A warning is a case that is skipped, with its message.
+(windyroad/JUnit-Schema, JUnit.xsd). A warning is written as a skipped case with its message.
 """
 
 from datetime import UTC, datetime
@@ -39,7 +40,7 @@ def _suite(suites: Element, index: int, of: str, cases: list[Case]) -> None:
         failures=str(kinds.count("failure")),
         errors=str(kinds.count("error")),
         skipped=str(kinds.count("skipped")),
-        # a claim is judged in no time that is measured
+        # the time to judge a claim is not measured
         time="0",
     )
     SubElement(suite, "properties")
@@ -68,5 +69,5 @@ def _kind(case: Case) -> str:
 
 
 def _named(text: str) -> str:
-    """A name as the schema has it: a token, which is never empty."""
+    """A name that the schema allows: a token that is not empty."""
     return " ".join(printable(text).split()) or "vitcost"

@@ -1,7 +1,8 @@
-r"""LaTeX: a ``tabular`` for each table, in booktabs' rules, as papers have them.
+r"""LaTeX: a ``tabular`` with booktabs' rules for each table, as in papers.
 
-A page is the body of a ``table``: numbers stand right, text left, a total below a rule, and the
-notes behind the table. It needs ``\usepackage{booktabs}``, and a formula ``\usepackage{amsmath}``.
+A page is the body of a ``table``: numbers are aligned right, text left, a total has a rule above
+it, and notes follow the table. It needs ``\usepackage{booktabs}``, and a formula
+``\usepackage{amsmath}``.
 """
 
 from collections.abc import Iterator
@@ -28,7 +29,7 @@ def _page(page: Page) -> Iterator[str]:
         yield ""
         if table.title:
             yield f"% {printable(table.title)}"
-        # notes may stand alone, and LaTeX has no table without columns
+        # a table without columns has only notes, and LaTeX has no tables without columns
         yield from _table(table) if table.columns else ()
         yield from (f"% {printable(note)}" for note in table.notes)
     yield from (f"% {printable(note)}" for note in page.notes)

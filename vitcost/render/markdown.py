@@ -1,4 +1,5 @@
-"""Markdown as GitHub reads it: a heading, lines, pipe tables; nothing in a name is taken for it."""
+"""Markdown as GitHub reads it: a heading, lines, pipe tables; names are escaped, so that no sign in
+them is markup."""
 
 from collections.abc import Iterator
 
@@ -16,7 +17,7 @@ def render(result: Result, *, color: bool, width: int | None) -> str:
     lines = [*(f"**{_escaped(line)}**" for line in page.answer), *map(_escaped, page.lead)]
     blocks += ["  \n".join(lines)] if lines else []
     if page.latex:
-        # GitHub sets it
+        # GitHub renders this LaTeX
         latex = "\n".join(map(printable, page.latex.splitlines()))
         blocks.append(f"```math\n{latex}\n```")
     if page.formulas:
@@ -55,7 +56,7 @@ def _line(cells: Iterator[str] | list[str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Text as itself; an underscore inside a word means nothing and is left alone."""
+    """Text that Markdown shows unchanged; an underscore inside a word needs no escape."""
     text = printable(text)
     out = []
     for i, c in enumerate(text):

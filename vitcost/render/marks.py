@@ -1,8 +1,8 @@
-"""Marks: inline SVG that loads and runs nothing. A bar of segments, held against a limit; areas
-stacked over moments; points and lines over two axes.
+"""Marks: inline SVG that loads and runs nothing. There are bars of segments with a limit, areas
+stacked over moments, and points and lines over two axes.
 
-A mark is drawn to a fixed size and stretched to its place, so that its texts stand beside the SVG.
-The whole and each part have a ``<title>``, which a screen reader reads and a pointer shows.
+A mark is drawn at a fixed size and stretched to its place, so its texts are outside of the SVG. The
+whole and each part have a ``<title>``, which a screen reader reads and a pointer shows.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ from vitcost.units import common
 
 __all__ = ["BANDS", "KEYS", "areas", "bar", "colors", "columns", "keys", "markup", "plot", "ticks"]
 
-# seen on light and on dark; more names than colours begin again
+# colours for light and dark backgrounds; if there are more names, the colours repeat
 KEYS = (
     "#4c8dff",
     "#f28e2b",
@@ -32,17 +32,17 @@ KEYS = (
 )
 
 
-# colours of the bands below a picture, on light and on dark
+# colours of the bands below a picture, for light and dark backgrounds
 BANDS = ("#7d93b2", "#c05b9b", "#5c6470", "#c9a227", "#4f9d8f", "#a3a3a3")
-# a picture has no more columns than a screen could show, a band no less of its width
+# the most columns of a picture, and the least width of a band as a share of the picture
 _COLUMNS, _LEAST = 400, 0.012
-# places that a pointer is told of
+# the most places that show a text under the pointer
 _PLACES = 240
 _WIDE, _HIGH = 4000, 1000
 
 
 def bar(mark: Bar, names: Sequence[str]) -> Iterator[str]:
-    """One bar as SVG; a segment has the colour of its name's place among ``names``."""
+    """One bar as SVG; the colour of a segment follows from the place of its name in ``names``."""
     drawn = sum(value for _, value in mark.segments)
     whole = max(drawn, mark.limit or 0) or 1
     description = f"{mark.title}: {shown(drawn, mark.unit)}"
@@ -68,7 +68,7 @@ def bar(mark: Bar, names: Sequence[str]) -> Iterator[str]:
 
 
 def plot(mark: Plot) -> Iterator[str]:
-    """Points and lines as SVG, with the numbers of both axes and a legend."""
+    """Points and lines as SVG, with numbers at both axes and a legend."""
     xs = [point.x for point in mark.points] + [x for line in mark.lines for x, _ in line.points]
     ys = [point.y for point in mark.points] + [y for line in mark.lines for _, y in line.points]
     across, upright = _ends(xs, mark.x), _ends(ys, mark.y)
@@ -112,7 +112,8 @@ def _said(value: float, axis: Axis) -> str:
 
 
 def _ends(values: Sequence[float], axis: Axis) -> tuple[float, float]:
-    """Where an axis begins and ends: at nothing, or at a power of ten below and above."""
+    """The two ends of an axis: it begins at 0, or at a power of ten below the values, and ends
+    above them."""
     least, most = min(values), max(values)
     if not axis.log:
         return 0.0, ticks(most, axis.unit)[-1]
@@ -121,7 +122,7 @@ def _ends(values: Sequence[float], axis: Axis) -> tuple[float, float]:
 
 
 def _share(value: float, ends: tuple[float, float], axis: Axis) -> float:
-    """Where a value lies between the ends of an axis, from 0 to 1."""
+    """The place of a value between the ends of an axis, from 0 to 1."""
     low, high = ends
     if axis.log:
         value, low, high = log10(value), log10(low), log10(high)
@@ -129,17 +130,17 @@ def _share(value: float, ends: tuple[float, float], axis: Axis) -> float:
 
 
 def _numbers(ends: tuple[float, float], axis: Axis) -> list[float]:
-    """The numbers that stand at an axis."""
+    """The numbers shown at an axis."""
     low, high = ends
     if not axis.log:
         return ticks(high, axis.unit)[1:]
     powers = range(round(log10(low)), round(log10(high)) + 1)
-    # no more than a phone has room for
+    # no more numbers than fit on a phone
     return [10.0**power for power in powers][:: 1 + len(powers) // 6]
 
 
 def colors(names: Sequence[str], order: Sequence[str] = ()) -> list[str]:
-    """The colour of each name, by its place in an order or else among the names.
+    """The colour of each name, by its place in an order, or else among the names.
 
     >>> colors(["b"], ["a", "b"]) == colors(["a", "b"])[1:]
     True
@@ -157,8 +158,8 @@ def keys(names: Sequence[str], fills: Sequence[str] = KEYS) -> Iterator[str]:
 
 
 def columns(moments: Sequence[Moment]) -> list[tuple[Moment, float, float]]:
-    """The moments that are drawn, each with its left and its right edge as shares of the width: of
-    several that share a column the fullest."""
+    """The moments that are drawn, each with its left and right edge as shares of the width; of
+    several moments in one column, the one with the largest sum."""
     runs = [list(run) for _, run in groupby(moments, key=lambda moment: moment.band)]
     least = len(moments) * min(_LEAST, 0.3 / len(runs))
     whole = sum(max(least, len(run)) for run in runs)
@@ -175,7 +176,7 @@ def columns(moments: Sequence[Moment]) -> list[tuple[Moment, float, float]]:
 
 
 def ticks(most: float, unit: str, few: int = 5) -> list[float]:
-    """Round numbers from nothing up to the first that is no less than ``most``.
+    """Round numbers from 0 up to the first that is not less than ``most``.
 
     >>> ticks(5 * 2**30, "bytes") == [i * 2**30 for i in range(6)]
     True
@@ -192,7 +193,7 @@ def ticks(most: float, unit: str, few: int = 5) -> list[float]:
 
 
 def areas(mark: Areas) -> Iterator[str]:
-    """Stacked areas as SVG, with a strip of bands below them and a legend."""
+    """Stacked areas as SVG, with a strip of bands below and a legend."""
     drawn = columns(mark.moments)
     steps = ticks(max(map(_sum, mark.moments)), mark.unit)
     top = steps[-1]
@@ -204,7 +205,7 @@ def areas(mark: Areas) -> Iterator[str]:
     fills = colors(mark.names, mark.order)
     edges = [right for *_, right in drawn]
     tops = [*zip(*(accumulate(moment.parts) for moment, *_ in drawn), strict=True)]
-    # the whole first, which what lies below its last part covers
+    # the whole is drawn first, then covered by the sums without the last parts
     for i in reversed(range(len(mark.names))):
         path = _steps([*zip(tops[i], edges, strict=True)], top)
         title = f"<title>{markup(mark.names[i])}</title>"
@@ -223,7 +224,7 @@ def areas(mark: Areas) -> Iterator[str]:
 
 
 def _scale(steps: Sequence[float], unit: str) -> Iterator[str]:
-    """The numbers of the upright axis, each with a line across, in one unit."""
+    """The numbers of the vertical axis in one unit, each with a horizontal line."""
     scale = common(steps[1:], unit)
     for step in steps[1:]:
         label = shown(step, unit) if scale is None else f"{step / scale.factor:g} {scale.word}"
@@ -235,7 +236,7 @@ def _sum(moment: Moment) -> float:
 
 
 def _steps(heights: Sequence[tuple[float, float]], top: float) -> str:
-    """An area below steps, each with its height and its right edge."""
+    """An area below steps; each step has a height and a right edge."""
     path, at = [f"M0 {_HIGH}"], None
     ys = [round(_HIGH - _HIGH * height / top) for height, _ in heights]
     for y, after, (_, right) in zip(ys, [*ys[1:], None], heights, strict=True):
@@ -248,7 +249,7 @@ def _steps(heights: Sequence[tuple[float, float]], top: float) -> str:
 
 
 def _places(mark: Areas, drawn: Sequence[tuple[Moment, float, float]]) -> Iterator[str]:
-    """An invisible field over each place of each band, which shows its text to a pointer."""
+    """An invisible field over each place of each band; the pointer shows its text."""
     fields = [list(group) for _, group in groupby(drawn, key=lambda c: (c[0].band, c[0].place))]
     for group in fields if len(fields) <= _PLACES else ():
         moment = max((column[0] for column in group), key=_sum)
@@ -263,7 +264,7 @@ def _places(mark: Areas, drawn: Sequence[tuple[Moment, float, float]]) -> Iterat
 
 
 def _strip(drawn: Sequence[tuple[Moment, float, float]]) -> Iterator[str]:
-    """The bands of a picture below it."""
+    """The strip of bands below a picture."""
     bands = list(dict.fromkeys(column[0].band for column in drawn))
     yield '<svg class="strip" viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">'
     for band, run in groupby(drawn, key=lambda column: column[0].band):
@@ -282,5 +283,5 @@ def _at(moment: Moment) -> str:
 
 
 def markup(text: str) -> str:
-    """Text as a page prints it, which is no markup."""
+    """Text as a page prints it, escaped so that no sign is markup."""
     return escape(printable(text))

@@ -1,4 +1,4 @@
-"""MathML: a formula as ``explain`` spells it, for a browser, which needs no script for it."""
+"""MathML: a formula in the spelling of ``explain``, for a browser without scripts."""
 
 import ast
 import re
@@ -7,13 +7,14 @@ from html import escape
 __all__ = ["is_sum", "mathml", "parsed"]
 
 _DEEPEST = 60
-# 1,000 is one number
+# a comma between groups of digits, as in 1,000
 _GROUPS = re.compile(r"(?<=\d),(?=\d{3}(?:\D|$|,))")
 _SIGNS: dict[type[ast.operator], str] = {ast.Add: "+", ast.Sub: "−", ast.Mult: "⋅", ast.Mod: "mod"}
 
 
 def mathml(formula: str, *, display: str = "inline") -> str | None:
-    """A formula in ``+ - * / // **``, names, numbers and calls as MathML; None where it is none.
+    """MathML of a formula with ``+ - * / // **``, names, numbers and calls; None for any other
+    text.
 
     >>> mathml("h**2")
     '<math display="inline"><msup><mi>h</mi><mn>2</mn></msup></math>'
@@ -32,7 +33,8 @@ def mathml(formula: str, *, display: str = "inline") -> str | None:
 
 
 def parsed(formula: str) -> ast.expr | None:
-    """The tree of a formula that Python reads, no deeper than a page shows; None for any other."""
+    """The syntax tree of a formula that Python can read, if it is not deeper than a page can show;
+    else None."""
     try:
         tree = ast.parse(_GROUPS.sub("", formula), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -44,7 +46,7 @@ def parsed(formula: str) -> ast.expr | None:
 
 
 def _node(node: ast.expr, depth: int) -> str:
-    """An expression inside another; brackets stand where precedence needs them."""
+    """An expression inside another, with brackets where precedence needs them."""
     if depth > _DEEPEST:
         raise ValueError("too deep for a page")
     if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
@@ -52,7 +54,7 @@ def _node(node: ast.expr, depth: int) -> str:
     if isinstance(node, ast.Name):
         return _name(node.id)
     if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-        # the same letter of another tower
+        # the same letter for the other tower
         return f"<msub>{_name(node.attr)}<mtext>{escape(node.value.id)}</mtext></msub>"
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         return f"<mrow><mo>−</mo>{_node(node.operand, depth + 1)}</mrow>"
@@ -98,7 +100,7 @@ def _bracketed(inner: str) -> str:
 
 
 def _name(name: str) -> str:
-    """A letter of the paper; digits behind it are an index, and a letter behind a line is."""
+    """A letter of the paper; digits after it, or a letter after an underscore, are an index."""
     first, line, second = name.partition("_")
     if line and len(first) == len(second) == 1 and second.isalpha():
         return f"<msub><mi>{escape(first)}</mi><mi>{escape(second)}</mi></msub>"

@@ -1,4 +1,4 @@
-"""``Result``: the answer of every command, and the table from a result to its page."""
+"""``Result``: the answer of every command, and the table that leads from a result to its page."""
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PAGES", "Result"]
 
-# the function that makes the page of a result, which is loaded when a page is asked for
+# the function that makes the page of a result, imported when a page is asked for
 PAGES = {
     "Report": "vitcost.pages.report_page.report_page",
     "Models": "vitcost.pages.models_page.models_page",
@@ -25,7 +25,8 @@ PAGES = {
     "Diff": "vitcost.pages.diff_page.diff_page",
     "CheckResult": "vitcost.pages.check_page.check_page",
 }
-# the part of a page that a notebook shows, and the lines that stand above every page
+# the function that gives a notebook's part of a page, and the one that gives the lines above every
+# page
 _FRAGMENT, _ANSWERED = "vitcost.render.html.fragment", "vitcost.page.answered"
 _RENDER = "vitcost.render.render"
 
@@ -33,13 +34,13 @@ _RENDER = "vitcost.render.render"
 class Result:
     """An answer: its JSON, its flat rows, and the page that every format for people prints.
 
-    ``repr`` is its title and its answer in one line, ``print`` the page.
+    ``repr`` gives its title and its answer in one line, ``print`` the page.
     """
 
     __slots__ = ()
 
     def __init_subclass__(cls) -> None:
-        # a dataclass makes a repr of every field where the class has none of its own
+        # a dataclass would otherwise make a repr of every field
         for name in ("__repr__", "__str__"):
             if name not in cls.__dict__:
                 setattr(cls, name, getattr(cls, name))
@@ -69,9 +70,9 @@ class Result:
         raise NotImplementedError
 
     def get(self, path: str) -> Any:
-        """A value by its path in the JSON, an index for each list on the way.
+        """A value by its path in the JSON; the path has an index for each list.
 
-        Raises ``ConfigError`` with the keys that there are.
+        Raises ``ConfigError`` with the existing keys.
 
         >>> from vitcost import fit, report
         >>> report("vit_base_patch16_224").get("memory.training.peak_at")
@@ -81,7 +82,7 @@ class Result:
         """
         value: Any = self.to_dict()
         for key in path.split("."):
-            # the elements of a list by their places, and nothing inside a value
+            # a list has its indices as keys, any other value has none
             inside: Mapping[str, Any] = {}
             if isinstance(value, list):
                 inside = {str(i): each for i, each in enumerate(value)}
@@ -93,11 +94,11 @@ class Result:
         return value
 
     def to_pandas(self) -> Any:
-        """The flat rows as a ``pandas.DataFrame``; ``MissingExtra`` without pandas."""
+        """The flat rows as a ``pandas.DataFrame``. Raises ``MissingExtra`` without pandas."""
         return self._frame("pandas")
 
     def to_polars(self) -> Any:
-        """The flat rows as a ``polars.DataFrame``; ``MissingExtra`` without polars."""
+        """The flat rows as a ``polars.DataFrame``. Raises ``MissingExtra`` without polars."""
         return self._frame("polars")
 
     def _frame(self, package: str) -> Any:
@@ -128,13 +129,13 @@ class Result:
         return page._replace(title=f"{page.title}: {subject}" if page.title else subject)
 
     def pairs(self) -> tuple[str, ...]:
-        """The names of models of two towers that the answer is of."""
+        """The names of the models with two towers in the answer."""
         model: Any = getattr(self, "model", None)
         towers = hasattr(getattr(model, "config", None), "vision")
         return (model.name,) if towers else ()
 
     def _repr_html_(self) -> str:
-        """The HTML of a notebook."""
+        """The HTML that a notebook shows."""
         html: str = _function(_FRAGMENT)(self)
         return html
 

@@ -1,4 +1,4 @@
-"""SARIF 2.1.0, which code scanning reads: a result for each claim that fails, at its line.
+"""SARIF 2.1.0, which code scanning reads: a result for each claim that fails, with its line.
 
 Properties are those of OASIS, "Static Analysis Results Interchange Format (SARIF) Version 2.1.0",
 sections 3.13 to 3.30.
@@ -44,7 +44,7 @@ def _result(case: Case, failure: Annotation, rules: list[str]) -> dict[str, Any]
         "ruleIndex": rules.index(rule),
         "level": _LEVELS.get(failure.level, "note"),
         "message": {"text": "\n".join([f"{printable(failure.title)}: {lines[0]}", *lines[1:]])},
-        # the same claim in another run, wherever its line has gone
+        # identifies the same claim in another run, even if its line has moved
         "partialFingerprints": {"vitcostClaim/v1": printable(f"{case.of}: {case.name}")},
     }
     if failure.file:
@@ -56,5 +56,6 @@ def _result(case: Case, failure: Annotation, rules: list[str]) -> dict[str, Any]
 
 
 def _uri(path: str) -> str:
-    """A path as a reference of RFC 3986; a colon before the first slash would be a scheme."""
+    """A path as a reference of RFC 3986; a colon before the first slash would mark a scheme, so it
+    is escaped."""
     return quote(path.replace("\\", "/").encode("utf-8", "surrogatepass"), safe="/-._~")

@@ -1,7 +1,7 @@
-"""Tables for a terminal or a pipe: aligned text, styled where the terminal has colour.
+"""Tables for a terminal or a pipe: aligned text, with styles if the terminal has colours.
 
-The columns are laid out here, since rich's own tables take longer than a whole report; rich knows
-how wide a character is and how a terminal is told a style.
+Columns are laid out here, since rich's own tables take longer than a whole report; rich is used for
+the width of characters and for the codes of styles.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -27,12 +27,12 @@ _STYLES = {
     "marked": "bold green",
     "failed": "bold red",
 }
-# marks for readers without colour
+# a mark for readers without colours
 _MARK = " ◂"
 
 
 class _Line(NamedTuple):
-    """A row of a table as text, and its style."""
+    """A row of a table as text, with its style."""
 
     texts: tuple[str, ...]
     style: str
@@ -89,7 +89,7 @@ def _table(table: Table, width: int | None, paint: Paint) -> Iterator[str]:
 
 
 def _fit(table: Table, width: int | None) -> tuple[list[int], list[str], int]:
-    """The columns that fit a width, those that do not, and the gap between them."""
+    """The columns that fit a width, those that do not fit, and the gap between columns."""
     columns, left_out = list(range(len(table.columns))), list[str]()
     room = width and width - (len(_MARK) if any(row.kind == "marked" for row in table.rows) else 0)
     while True:
@@ -105,13 +105,13 @@ def _fit(table: Table, width: int | None) -> tuple[list[int], list[str], int]:
 
 
 def _named(columns: tuple[Column, ...], index: int) -> str:
-    """A column by its title; a ratio also by the title of the column before it."""
+    """The title of a column; a ratio also has the title of the column before it."""
     title = columns[index].title
     return f"{columns[index - 1].title} {title}" if title == "×" else title
 
 
 def _lines(table: Table, columns: list[int]) -> list[_Line]:
-    """The header and every row that a flat table shows."""
+    """The header, and every row that a flat table shows."""
     lines = [_Line(tuple(printable(table.columns[i].title) for i in columns), "header")]
     for row in table.rows:
         if row.detail:
@@ -137,7 +137,7 @@ def _aligned(texts: tuple[str, ...], widths: list[int], right: list[bool], gap: 
 
 
 def _wrapped(texts: Iterable[str], width: int | None, paint: Paint, style: str) -> Iterator[str]:
-    """The lines of sentences, none wider than the terminal where its width is known."""
+    """Sentences wrapped to the width of the terminal, if the width is known."""
     for text in texts:
         for line in _wrap(text, width):
             yield paint(line, style)
@@ -150,7 +150,7 @@ def _wrap(text: str, width: int | None, before: str = "") -> list[str]:
     from textwrap import wrap
 
     lines = wrap(text, width, break_long_words=False, break_on_hyphens=False)
-    # a line begins with another word now
+    # checked again after wrapping, since lines now begin with other words
     return [printable(line) for line in lines]
 
 
@@ -159,7 +159,7 @@ def _plain(text: str, style: str) -> str:
 
 
 def _ansi(text: str, style: str) -> str:
-    # a pipe has no styles, and is spared the import
+    # a pipe has no styles, so this is not imported for it
     from rich.color import ColorSystem
     from rich.style import Style
 

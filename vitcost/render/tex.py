@@ -1,7 +1,8 @@
-r"""A formula as ``explain`` spells it, in LaTeX: factors in the paper's order, numbers with dots.
+r"""A formula in LaTeX, from the spelling of ``explain``: factors in the paper's order, a dot
+between numbers.
 
-``aligned`` is an ``align*`` environment of a formula, the same with numbers put in, and its result;
-it needs ``\usepackage{amsmath}`` alone.
+``aligned`` makes an ``align*`` environment of a formula, the same with numbers put in, and its
+result; it needs only ``\usepackage{amsmath}``.
 """
 
 import ast
@@ -11,7 +12,7 @@ from vitcost.render.mathml import is_sum, parsed
 
 __all__ = ["aligned", "escaped", "tex"]
 
-# letters that a line of a paper has room for, as a formula is typed
+# how many letters of a typed formula fit on a line of a paper
 _WIDTH = 66
 _GREEK = {"Φ": r"\Phi"}
 _CALLS = {"ceiling": (r"\left\lceil ", r" \right\rceil"), "log": (r"\log\left(", r"\right)"),
@@ -27,12 +28,12 @@ _SPECIAL = {
 
 
 def escaped(text: str) -> str:
-    """Printable text as itself: no sign of it is taken for a command."""
+    """Text escaped so that LaTeX prints it unchanged."""
     return "".join(_SPECIAL.get(c, c) for c in text)
 
 
 def tex(formula: str) -> str | None:
-    r"""A formula in LaTeX; None where it is none.
+    r"""A formula in LaTeX; None if the text is not a formula.
 
     >>> tex("L*(12*h**2 + 13*h) + 2*1000"), tex("O(s**2*h)")
     ('L \\left(12 h^{2} + 13 h\\right) + 2 \\cdot 1{,}000', 'O\\left(s^{2} h\\right)')
@@ -45,7 +46,7 @@ def tex(formula: str) -> str | None:
 
 
 def aligned(formulas: Sequence[str], name: str = "") -> str | None:
-    r"""Formulas that are equal, below one another; a sum that is long takes several lines.
+    r"""Equal formulas, one below the other; a long sum takes several lines.
 
     >>> print(aligned(["2*h + K", "2*768 + 1000", "2,536"], "width_2"))
     \begin{align*}
@@ -70,7 +71,7 @@ def aligned(formulas: Sequence[str], name: str = "") -> str | None:
 
 
 def _broken(node: ast.expr) -> Iterator[str]:
-    """A sum as the lines that it takes, each of some terms."""
+    """A sum split into lines of several terms each."""
     line: list[str] = []
     room = _WIDTH
     for term in _terms(node):
@@ -119,7 +120,7 @@ def _binary(node: ast.BinOp) -> str:
     if isinstance(node.op, ast.Mult):
         left = _bracketed(left) if is_sum(node.left) else left
         right = _bracketed(right) if is_sum(node.right) else right
-        # numbers beside one another would be read as one
+        # two numbers side by side would be read as one, so a dot separates them
         return f"{left} \\cdot {right}" if right[0].isdigit() else f"{left} {right}"
     if isinstance(node.op, ast.Add | ast.Sub):
         minus = isinstance(node.op, ast.Sub)
@@ -133,7 +134,7 @@ def _bracketed(inner: str) -> str:
 
 
 def _name(name: str) -> str:
-    """A letter of the paper; the text behind it is an index, and a word is set upright."""
+    """A letter of the paper; the text after it is an index, and a word is set upright."""
     if name in _GREEK:
         return _GREEK[name]
     letter = name.rstrip("0123456789")

@@ -6,7 +6,7 @@ from vitcost.errors import UnknownName
 
 __all__ = ["SCHEMAS", "schema"]
 
-# versions in a result's own ``schema`` key; "explain" is vitcost.explain/1
+# versions, as in a result's own ``schema`` key; "explain" is vitcost.explain/1
 SCHEMAS = (
     "report",
     "models",
@@ -35,7 +35,7 @@ def schema(name: str) -> dict[str, Any]:
     """
     if name not in SCHEMAS:
         raise UnknownName("schema", name, SCHEMAS, f"there are {', '.join(SCHEMAS)}")
-    # the types of every result, which no other command needs together
+    # imported only here: the types of every result
     from vitcost.costs.saved.generate import schema_of
     from vitcost.schemas.documents import DOCUMENTS
 

@@ -1,4 +1,4 @@
-"""The JSON of every result as types; a part that is a type's own fields is that type."""
+"""The JSON of every result as types; a part with the same fields as a type is that type."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
@@ -29,7 +29,7 @@ __all__ = ["DOCUMENTS"]
 
 
 class Report(saved.Report):
-    # the answer of `report --check`
+    # the verdict that `report --check` adds
     check: "NotRequired[Verdict]"
 
 
@@ -39,7 +39,7 @@ class Models(TypedDict):
 
 
 class Measured(TypedDict):
-    """The measurements of a card in one setting, and the constants that were fitted to them."""
+    """The measurements of a card in one setting, and the constants fitted to them."""
 
     mode: str
     precision: str
@@ -151,7 +151,7 @@ class Fit(TypedDict):
 
 
 class Compared(TypedDict):
-    """A model; fields that vary and quantities have keys of their own."""
+    """A model in a comparison; varied fields and quantities have keys of their own."""
 
     model: str
 

@@ -1,7 +1,7 @@
 """The closed forms of the papers, in the papers' letters, written independently of the engine.
 
-Plain arithmetic: every function takes ints, numpy integer arrays or sympy integer symbols alike.
-Outside what a form assumes it raises ``NotCovered`` with the numbers.
+Plain arithmetic: every function takes ints, numpy integer arrays or sympy integer symbols. If its
+assumptions do not hold, a form raises ``NotCovered`` with the numbers.
 
 b batch, s sequence length in tokens, h width, a attention heads, L depth, m MLP width (4h unless
 given), V vocabulary, K classes, Φ parameters; H × W an image of c channels in patches of p_h × p_w,
@@ -102,7 +102,7 @@ _MODULES = ("saved_bytes", "flops", "layer_types", "letters", "model_bytes", "pa
 
 
 def __getattr__(name: str) -> Any:
-    # a report compares itself with one form of all these
+    # imported on demand: a report needs only one of all these forms
     if name in __all__:
         for module in _MODULES:
             home = import_module(f"vitcost.textbook.{module}")

@@ -24,7 +24,7 @@ __all__ = [
 
 
 def qkv_flops(b: Number, s: Number, h: Number) -> Number:
-    """The three projections of every token: ``6bsh²``. Narayanan 2021, appendix.
+    """FLOPs of the three projections of every token: ``6bsh²``. Narayanan 2021, appendix.
 
     >>> qkv_flops(1, 197, 768)
     697171968
@@ -33,7 +33,7 @@ def qkv_flops(b: Number, s: Number, h: Number) -> Number:
 
 
 def scores_flops(b: Number, s: Number, h: Number) -> Number:
-    """Every query with every key, over all heads: ``2bs²h``. Narayanan 2021, appendix.
+    """FLOPs of every query times every key, over all heads: ``2bs²h``. Narayanan 2021, appendix.
 
     >>> scores_flops(1, 197, 768)
     59610624
@@ -42,7 +42,7 @@ def scores_flops(b: Number, s: Number, h: Number) -> Number:
 
 
 def weighted_sum_flops(b: Number, s: Number, h: Number) -> Number:
-    """The values, summed with the attention weights: ``2bs²h``. Narayanan 2021, appendix.
+    """FLOPs of the sum of values, weighted by attention: ``2bs²h``. Narayanan 2021, appendix.
 
     >>> weighted_sum_flops(1, 197, 768)
     59610624
@@ -51,7 +51,7 @@ def weighted_sum_flops(b: Number, s: Number, h: Number) -> Number:
 
 
 def output_flops(b: Number, s: Number, h: Number) -> Number:
-    """The projection after the heads: ``2bsh²``. Narayanan 2021, appendix.
+    """FLOPs of the projection after the heads: ``2bsh²``. Narayanan 2021, appendix.
 
     >>> output_flops(1, 197, 768)
     232390656
@@ -140,9 +140,10 @@ def vit_flops(v: Vit, b: Number = 1) -> Number:
 
 
 def backward_flops(forward: Number) -> Number:
-    """The backward of products: ``2 · forward``, a product of its size for each factor's gradient.
+    """The backward of products: ``2 · forward``, one product of the same size for the gradient of
+    each factor.
 
-    Assumes that both factors need a gradient; an image needs none. Narayanan 2021, appendix.
+    Assumes that both factors need a gradient, which an image does not. Narayanan 2021, appendix.
 
     >>> backward_flops(block_flops(1, 197, 768))
     5815818240
@@ -161,10 +162,10 @@ def training_flops(forward: Number) -> Number:
 
 
 def recomputed_training_flops(recomputed: Number, kept: Number = 0) -> Number:
-    """Training where a part of the forward runs again before its backward.
+    """A training step in which a part of the forward runs again before its backward.
 
-    ``4 · recomputed + 3 · kept``: four times where everything is recomputed. With the blocks
-    recomputed and the logits kept it is ``96bsLh² (1 + s/6h + V/16Lh)``. Narayanan 2021, section
+    ``4 · recomputed + 3 · kept``: 4 · forward if everything is recomputed. If only the blocks are
+    recomputed, and not the logits, it is ``96bsLh² (1 + s/6h + V/16Lh)``. Narayanan 2021, section
     5.1.
 
     >>> recomputed_training_flops(block_flops(1, 197, 768))
@@ -174,9 +175,9 @@ def recomputed_training_flops(recomputed: Number, kept: Number = 0) -> Number:
 
 
 def text_training_flops_approx(Φ: Number, tokens: Number) -> Number:
-    """Two FLOPs a parameter and token forward, four backward: ``6Φ`` a token.
+    """Two FLOPs per parameter and token forward, four backward: ``6Φ`` per token.
 
-    An approximation: leaves out attention's scores. Kaplan 2020, section 2.1.
+    An approximation: the scores of attention are left out. Kaplan 2020, section 2.1.
 
     >>> text_training_flops_approx(175 * 10**9, 300 * 10**9)
     315000000000000000000000
@@ -187,8 +188,9 @@ def text_training_flops_approx(Φ: Number, tokens: Number) -> Number:
 def vit_training_flops(v: Vit, b: Number = 1) -> Number:
     """A training step of a whole Vision Transformer: ``3 · forward − patch embedding``.
 
-    The image needs no gradient, so the embedding's backward is one product, not two. Assumes that
-    every parameter trains. ``NotCovered`` as for ``vit_params``. Narayanan 2021, appendix.
+    The image needs no gradient, so the backward of the patch embedding is one product, not two.
+    Assumes that every parameter trains. ``NotCovered`` as for ``vit_params``. Narayanan 2021,
+    appendix.
 
     >>> vit_training_flops(Vit(H=224, W=224, p_h=16, p_w=16, h=768, L=12, K=1000))
     105151758336
@@ -200,11 +202,11 @@ def vit_training_flops(v: Vit, b: Number = 1) -> Number:
 def vit_recomputed_training_flops(v: Vit, b: Number = 1) -> Number:
     """A training step with every block checkpointed, as torch's non-reentrant checkpoint runs it.
 
-    ``3 · forward − patch embedding + L(block − 2bsmh)``: recomputation stops once every tensor that
-    the backward reads is there again, and the backward reads no output of the block's last linear
-    layer. Assumes that every parameter trains, and no dropout or stochastic depth after that layer,
-    since its mask would be read. ``NotCovered`` as for ``vit_params``. Source:
-    ``torch.utils.checkpoint``, early stop.
+    ``3 · forward − patch embedding + L(block − 2bsmh)``: recomputation stops when every tensor that
+    the backward reads exists again, and the backward does not read the output of the block's last
+    linear layer. Assumes that every parameter trains, and that no dropout or stochastic depth
+    follows that layer, since the backward would read its mask. ``NotCovered`` as for
+    ``vit_params``. Source: ``torch.utils.checkpoint``, early stop.
 
     >>> vit_recomputed_training_flops(Vit(H=224, W=224, p_h=16, p_w=16, h=768, L=12, K=1000))
     128891916288

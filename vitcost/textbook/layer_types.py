@@ -10,7 +10,7 @@ __all__ = ["LayerComplexity", "layer_complexities"]
 
 
 class LayerComplexity(NamedTuple):
-    """One row of Vaswani 2017, Table 1: the leading terms, constants dropped."""
+    """One row of Vaswani 2017, Table 1: the leading terms, without constants."""
 
     layer: str
     work: Number
@@ -26,13 +26,13 @@ def layer_complexities(
     *,
     log: Callable[[Number, Number], Number] | None = None,
 ) -> tuple[LayerComplexity, ...]:
-    """Four ways to let n positions of width d see each other. Vaswani 2017, Table 1.
+    """Four types of layer that connect n positions of width d. Vaswani 2017, Table 1.
 
-    Work a layer, operations that must follow one another, and the longest path between two
-    positions: self-attention ``n²d, 1, 1``; recurrent ``nd², n, n``; convolutional, dilated, with a
-    kernel of k, ``knd², 1, log_k n``; attention restricted to r neighbours ``rnd, 1, n/r``. Paths
-    are rounded up to whole layers. ``log`` replaces ``⌈log_k n⌉`` where n and k are symbols. Raises
-    ``NotCovered`` for sizes that no layer has.
+    Work of a layer, number of sequential operations, and longest path between two positions:
+    self-attention ``n²d, 1, 1``; recurrent ``nd², n, n``; convolutional, dilated, with a kernel of
+    k, ``knd², 1, log_k n``; attention restricted to r neighbours ``rnd, 1, n/r``. Paths are rounded
+    up to whole layers. ``log`` replaces ``⌈log_k n⌉`` if n and k are symbols. Raises ``NotCovered``
+    for sizes that no layer can have.
 
     >>> for row in layer_complexities(197, 768, 3, 49):
     ...     print(*row)
@@ -41,7 +41,7 @@ def layer_complexities(
     convolutional 348585984 1 5
     restricted self-attention 7413504 1 5
     """
-    # whole quotients, not inequalities: between symbols those are undecided
+    # whole quotients in place of inequalities, which are undecided between symbols
     if not always(k // 2 != 0):
         raise NotCovered(f"a kernel of k = {k} positions sees no neighbour")
     if not always(r != 0):
@@ -58,7 +58,8 @@ def layer_complexities(
 
 
 def _layers_to_reach(n: Number, k: Number) -> Number:
-    """``⌈log_k n⌉`` in integers: each dilated layer multiplies the positions seen by k."""
+    """``⌈log_k n⌉`` in integers: each dilated layer multiplies the number of visible positions by
+    k."""
     layers, seen = 0 * n, 1
     while not always(seen >= n):
         layers, seen = layers + (seen < n), seen * k

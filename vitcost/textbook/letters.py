@@ -1,4 +1,4 @@
-"""The letters, their types, and the assumptions of the forms."""
+"""The letters, their types, and the assumptions of the closed forms."""
 
 from typing import NamedTuple, TypeAlias
 
@@ -11,9 +11,9 @@ Number: TypeAlias = int
 
 
 def patches(H: Number, W: Number, p_h: Number, p_w: Number) -> Number:
-    """How many patches an image is cut into: ``n = HW / p_h p_w``.
+    """The number of patches of an image: ``n = HW / p_h p_w``.
 
-    Raises ``NotCovered`` where the patch does not divide the image. Dosovitskiy 2021, 3.1.
+    Raises ``NotCovered`` if the patch does not divide the image. Dosovitskiy 2021, 3.1.
 
     >>> patches(224, 224, 16, 16)
     196
@@ -24,10 +24,10 @@ def patches(H: Number, W: Number, p_h: Number, p_w: Number) -> Number:
 
 
 class Vit(NamedTuple):
-    """The letters of a whole Vision Transformer; sizes that the rest follow from.
+    """The letters of a whole Vision Transformer, from which all other sizes follow.
 
-    m is 4h where it is None, r the width of a representation layer before the head, K = 0 a model
-    without a head. A distilled model has a second token and a second head, and no r.
+    m is 4h if it is None, r is the width of a representation layer before the head, K = 0 means a
+    model without a head. A distilled model has a second token and a second head, and no r.
 
     >>> vit_base = Vit(H=224, W=224, p_h=16, p_w=16, h=768, L=12, K=1000)
     >>> vit_base.n, vit_base.t, vit_base.s
@@ -49,22 +49,23 @@ class Vit(NamedTuple):
 
     @property
     def n(self) -> Number:
-        """Patches: ``HW / p_h p_w``, else ``NotCovered``. Dosovitskiy 2021, section 3.1."""
+        """The number of patches: ``HW / p_h p_w``, else ``NotCovered``. Dosovitskiy 2021, section
+        3.1."""
         return patches(self.H, self.W, self.p_h, self.p_w)
 
     @property
     def t(self) -> Number:
-        """Class and distillation tokens. Touvron 2021, section 4: one more."""
+        """The number of class and distillation tokens. Touvron 2021, section 4: one more."""
         return 2 if self.distilled else 1
 
     @property
     def s(self) -> Number:
-        """Length of the sequence. Dosovitskiy 2021, equation 1: n + 1."""
+        """The length of the sequence. Dosovitskiy 2021, equation 1: n + 1."""
         return self.n + self.t
 
 
 def always(condition: object) -> bool:
-    """Whether a condition holds; for an array, in every place.
+    """Whether a condition holds; for an array, whether it holds everywhere.
 
     >>> import numpy
     >>> always(224 % 16 == 0), always(numpy.array([224, 230]) % 16 == 0)
@@ -75,8 +76,8 @@ def always(condition: object) -> bool:
 
 
 def assume_text(h: Number, m: Number | None) -> None:
-    """Raises ``NotCovered`` for an MLP, m wide, that is not four times as wide as the model, h: the
-    closed forms of text models assume ``m = 4h``.
+    """Raises ``NotCovered`` for an MLP of width m that is not four times as wide as the model, h:
+    the closed forms of text models assume ``m = 4h``.
 
     >>> assume_text(768, 3072)
     >>> assume_text(768, 2048)
@@ -88,8 +89,8 @@ def assume_text(h: Number, m: Number | None) -> None:
 
 
 def assume_undistilled(distilled: bool, r: Number | None) -> None:
-    """Raises ``NotCovered`` for a representation layer, r wide, in a distilled model, which has two
-    heads in its place.
+    """Raises ``NotCovered`` for a representation layer of width r in a distilled model, which has
+    two heads instead.
 
     >>> assume_undistilled(True, None)
     >>> assume_undistilled(True, 768)

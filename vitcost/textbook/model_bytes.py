@@ -1,4 +1,4 @@
-"""Bytes of a model in use and in training, as rules of thumb."""
+"""Bytes of a model in inference and in training, by rules of thumb."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ __all__ = ["ModelStates", "block_activation_bytes", "inference_bytes", "training
 
 
 def inference_bytes(Φ: Number) -> Number:
-    """Weights in half precision, two bytes each: ``2Φ``. A rule of thumb: no activations.
+    """Bytes of weights in half precision: ``2Φ``. A rule of thumb, without activations.
 
     Rajbhandari 2020, section 3: 1.5 billion parameters take 3 GB.
 
@@ -19,7 +19,7 @@ def inference_bytes(Φ: Number) -> Number:
 
 
 class ModelStates(NamedTuple):
-    """Bytes that training keeps for the parameters, whatever the batch."""
+    """Bytes of model states in training, for any batch."""
 
     half_weights: Number
     full_weights: Number
@@ -30,29 +30,29 @@ class ModelStates(NamedTuple):
 
     @property
     def weights(self) -> Number:
-        """Half precision and the full-precision masters: ``6Φ``."""
+        """Weights in half precision, and their full-precision master copies: ``6Φ``."""
         return self.half_weights + self.full_weights
 
     @property
     def gradients(self) -> Number:
-        """In half and in full precision: ``6Φ``."""
+        """Gradients in half and in full precision: ``6Φ``."""
         return self.half_gradients + self.full_gradients
 
     @property
     def moments(self) -> Number:
-        """AdamW's two, in full precision: ``8Φ``."""
+        """AdamW's two moments in full precision: ``8Φ``."""
         return self.first_moments + self.second_moments
 
     @property
     def total(self) -> Number:
-        """Everything but activations: ``20Φ``."""
+        """All model states; activations are not included: ``20Φ``."""
         return self.weights + self.gradients + self.moments
 
 
 def training_bytes(Φ: Number) -> ModelStates:
     """Mixed precision with AdamW: ``20Φ`` bytes for Φ parameters, without activations.
 
-    Weights 2 + 4 (half precision and the full-precision masters), gradients 2 + 4, moments 4 + 4.
+    Weights 2 + 4 (half precision and full-precision master copies), gradients 2 + 4, moments 4 + 4.
     Megatron Core's distributed optimizer guide, "fp16 parameters, fp16 gradients: 20". Rajbhandari
     2020 keeps no full-precision gradients and has 16Φ.
 
@@ -68,9 +68,9 @@ def block_activation_bytes(
 ) -> Number:
     """Bytes that one block saves for backward, in half precision: ``34sbh + 5as²b``.
 
-    Without dropout its masks and outputs go: ``32sbh + 2as²b``. A rule of thumb: unfused attention,
-    no norm statistics, no autocast copies. ``NotCovered`` where m is not 4h. Korthikanti 2022,
-    equation 1.
+    Without dropout, its masks and outputs are not saved: ``32sbh + 2as²b``. A rule of thumb:
+    unfused attention, no norm statistics, no autocast copies. Raises ``NotCovered`` if m is not 4h.
+    Korthikanti 2022, equation 1.
 
     >>> block_activation_bytes(1, 2048, 12288, 96)  # GPT-3
     2868903936

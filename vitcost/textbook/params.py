@@ -16,10 +16,10 @@ __all__ = [
 
 
 def attention_params(h: Number, *, qkv_bias: bool = True) -> Number:
-    """Four square matrices, q, k, v and output, with their biases.
+    """Four square matrices (q, k, v and output) with their biases.
 
-    ``4h² + 4h``; ``4h² + h`` where q, k and v have no bias. Vaswani 2017,
-    3.2.2; its biases as Narayanan 2021, section 5.1, counts them.
+    ``4h² + 4h``; ``4h² + h`` if q, k and v have no bias. Vaswani 2017, 3.2.2; biases are counted as
+    in Narayanan 2021, section 5.1.
 
     >>> attention_params(768)
     2362368
@@ -29,7 +29,7 @@ def attention_params(h: Number, *, qkv_bias: bool = True) -> Number:
 
 
 def mlp_params(h: Number, m: Number | None = None) -> Number:
-    """Two linear layers, h to m and back.
+    """Two linear layers, from h to m and back.
 
     ``2hm + m + h``, which is ``8h² + 5h`` at m = 4h. Vaswani 2017, equation 2.
 
@@ -63,7 +63,7 @@ def block_params(h: Number, m: Number | None = None, *, qkv_bias: bool = True) -
 def text_params(
     L: Number, h: Number, V: Number, *, m: Number | None = None, tied: bool = True
 ) -> Number:
-    """A text transformer: the blocks, and an embedding that is the output layer too.
+    """A text transformer: the blocks, and an embedding that is also the output layer.
 
     ``L(12h² + 13h) + Vh``; position embedding and final norm are left out. Assumes m = 4h and a
     tied embedding, else ``NotCovered``. Narayanan 2021, section 5.1, which adds the ``sh`` of a
@@ -82,9 +82,9 @@ def text_params(
 
 
 def text_params_approx(L: Number, h: Number) -> Number:
-    """The blocks' matrices alone, without bias, norm or embedding: ``12Lh²``.
+    """The matrices of the blocks, without biases, norms and embedding: ``12Lh²``.
 
-    An approximation, low by ``13/12h`` of the blocks. Kaplan 2020, section 2.1.
+    An approximation, too low by the share ``13/12h`` of the blocks. Kaplan 2020, section 2.1.
 
     >>> text_params_approx(96, 12288)
     173946175488
@@ -105,9 +105,9 @@ def vit_params(v: Vit) -> Number:
     """A whole Vision Transformer: patch embedding, tokens, positions, blocks, last norm, heads.
 
     ``(c p_h p_w h + h) + th + sh + L·block + 2h + t(Kh + K)``; with a representation layer the end
-    is ``(hr + r) + (Kr + K)``. ``NotCovered`` where the patch does not divide the image, and for a
-    distilled model with a representation layer. Dosovitskiy 2021, section 3; Touvron 2021, section
-    4.
+    is ``(hr + r) + (Kr + K)``. Raises ``NotCovered`` if the patch does not divide the image, and
+    for a distilled model with a representation layer. Dosovitskiy 2021, section 3; Touvron 2021,
+    section 4.
 
     >>> vit_params(Vit(H=224, W=224, p_h=16, p_w=16, h=768, L=12, K=1000))
     86567656

@@ -1,9 +1,9 @@
-"""The tensors of a plain Vision Transformer saved for backward, byte by byte.
+"""The tensors of a plain Vision Transformer that are saved for backward, byte by byte.
 
-torch in eager mode: every storage once, parameters and the caller's images left out. An op keeps
-what torch's derivatives.yaml says; which ops autocast runs in half precision, its
-autocast_mode.h. On a CPU masks, norm statistics and autocast's softmax are of other sizes than on
-a card.
+torch runs in eager mode. Every storage counts once, parameters and the caller's images do not.
+torch's derivatives.yaml says which tensors an op saves, and its autocast_mode.h which ops autocast
+runs in half precision. On a CPU masks, norm statistics and autocast's softmax have other sizes than
+on a card.
 """
 
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from vitcost.textbook.letters import Number, Vit, always
 __all__ = ["Running", "block_saved_bytes", "vit_saved_bytes"]
 
 
-# of each fused kernel: a multiple of how many rows its statistics are of, bytes of random state
+# for each fused kernel: its statistics as a multiple of the rows, and the bytes of its random state
 _FUSED = {
     ("flash", "cuda"): (1, 24),
     ("flash", "cpu"): (1, 0),
@@ -24,10 +24,11 @@ _FUSED = {
 
 
 class Running(NamedTuple):
-    """The facts of a run that decide which tensors are kept; other words are not covered.
+    """The facts of a run that decide which tensors are saved for backward; other words are not
+    covered.
 
     ``precision``: fp32, autocast or half; ``attention``: eager, math, flash, efficient or cudnn;
-    ``platform``: cuda or cpu. ``dropout`` is that after the projection and in the MLP.
+    ``platform``: cuda or cpu. ``dropout`` stands after the projection and in the MLP.
     """
 
     precision: str = "fp32"
@@ -40,27 +41,27 @@ class Running(NamedTuple):
 
     @property
     def e(self) -> int:
-        """Bytes of an operand of a product."""
+        """Bytes per element of a product's operand."""
         return 4 if self.precision == "fp32" else 2
 
     @property
     def x(self) -> int:
-        """Bytes of the residual stream."""
+        """Bytes per element of the residual stream."""
         return 2 if self.precision == "half" else 4
 
     @property
     def st(self) -> int:
-        """Bytes of a norm's mean and deviation."""
+        """Bytes per element of a norm's mean and deviation."""
         return 2 if (self.precision, self.platform) == ("half", "cpu") else 4
 
     @property
     def w(self) -> int:
-        """Bytes of autocast's copy of a weight."""
+        """Bytes per element of autocast's copy of a weight."""
         return 2 if self.precision == "autocast" else 0
 
     def u(self, element: int) -> int:
-        """Bytes of an element of a dropout mask: a boolean on a card, the type of the dropped
-        tensor on a CPU."""
+        """Bytes per element of a dropout mask: a boolean on a card, the type of the dropped tensor
+        on a CPU."""
         return 1 if self.platform == "cuda" else element
 
 
@@ -79,7 +80,8 @@ def block_saved_bytes(
     _assume_known(how)
     e, x, st, w = how.e, how.x, how.st, how.w
     norms = 2 * x * b * s * h + 4 * st * b * s
-    inputs = 3 * e * b * s * h + 2 * e * b * s * m  # of qkv, proj and fc1; of GELU and of fc2
+    # inputs of qkv, proj and fc1; inputs of GELU and of fc2
+    inputs = 3 * e * b * s * h + 2 * e * b * s * m
     weights = w * (4 * h * h + 2 * h * m)
     masks = how.u(e) * (2 * b * s * h + b * s * m) if how.dropout else 0
     paths = 2 * e * b if how.drop_path else 0
@@ -100,12 +102,13 @@ def _assume_known(how: Running) -> None:
 
 
 def _attention(b: Number, s: Number, h: Number, a: Number, how: Running) -> Number:
-    """q, k and v, and the weights of eager attention or the statistics of a fused kernel."""
+    """q, k and v; and the weights of eager attention, or the statistics of a fused kernel."""
     e, qkv = how.e, 3 * how.e * b * s * h
     if how.attention == "eager":
         cast = how.precision == "autocast" and how.platform == "cuda"
         softmax = 4 if cast else e
-        # the product reads a copy of softmax's output: dropped, or cast back to half
+        # the product reads a copy of softmax's output: after dropout, or cast back to half
+        # precision
         copy = e if how.attention_dropout or cast else 0
         mask = how.u(softmax) if how.attention_dropout else 0
         return qkv + (softmax + mask + copy) * a * b * s * s
@@ -120,12 +123,12 @@ def _attention(b: Number, s: Number, h: Number, a: Number, how: Running) -> Numb
 def vit_saved_bytes(
     v: Vit, a: Number, b: Number, how: Running, *, checkpointed: bool = False
 ) -> Number:
-    """A whole model with a class-token head, at the end of its forward pass and loss:
-    ``L · block + norm + head + loss``, the loss cross entropy on class indices; under autocast the
-    half-precision images, class rows and weights of the head and the patch convolution. A
-    checkpointed block leaves its input alone. Assumes scores that are scaled after the product,
-    one head without a representation layer, no norm after the patches; else ``NotCovered``. Source:
-    torch 2.13, tools/autograd/derivatives.yaml.
+    """A whole model with a class-token head, at the end of its forward pass and loss: ``L · block +
+    norm + head + loss``, the loss cross entropy on class indices; under autocast also the
+    half-precision copies of images and class rows, and of the weights of the head and the patch
+    convolution. A checkpointed block saves only its input. Assumes that scores are scaled after the
+    product, one head without a representation layer, and no norm after the patches; else raises
+    ``NotCovered``. Source: torch 2.13, tools/autograd/derivatives.yaml.
 
     >>> base = Vit(H=224, W=224, p_h=16, p_w=16, h=768, L=12, K=1000)
     >>> vit_saved_bytes(base, 12, 8, Running(precision="autocast", attention="flash"))
@@ -136,18 +139,19 @@ def vit_saved_bytes(
     s, h, K = v.s, v.h, v.K
     m = 4 * h if v.m is None else v.m
     block = block_saved_bytes(b, s, h, a, m, how)
-    path = 2 * how.e * b if how.drop_path else 0  # stochastic depth spares the first block
+    # stochastic depth never drops the first block's branches
+    path = 2 * how.e * b if how.drop_path else 0
     blocks = v.L * how.x * b * s * h if checkpointed else v.L * block - path
     norm = how.x * b * s * h + 2 * how.st * b * s
     return blocks + norm + _ends(v, b, how) + _loss(K, b, how)
 
 
 def _ends(v: Vit, b: Number, how: Running) -> Number:
-    """Before the first block and behind the last norm."""
+    """Bytes saved before the first block and after the last norm."""
     s, h, K = v.s, v.h, v.K
     mask = how.u(how.x) * b * s * h if how.position_dropout else 0
     if how.precision != "autocast":
-        # the head reads a view of the class tokens: the whole norm's output stays
+        # the head reads a view of the class tokens, so the whole output of the norm is saved
         return mask + how.x * b * s * h
     class_rows, head = 2 * b * h, 2 * h * K
     images, patches = 2 * b * v.c * v.H * v.W, 2 * v.c * v.p_h * v.p_w * h
@@ -155,6 +159,6 @@ def _ends(v: Vit, b: Number, how: Running) -> Number:
 
 
 def _loss(K: Number, b: Number, how: Running) -> Number:
-    """Log-probabilities and the sum of class weights; a card's autocast also keeps the logits."""
+    """Log-probabilities and the sum of class weights; under autocast on a card also the logits."""
     logits = 2 * b * K if (how.precision, how.platform) == ("autocast", "cuda") else 0
     return how.x * (b * K + 1) + logits

@@ -1,8 +1,8 @@
 """``web``: the page as a folder of static files, which any server serves.
 
-The folder has the library's own Python files, packed, and Pyodide's runtime or its address. Nothing
-of the library is written a second time in another language. The digests of names without a formula
-are files of their own, which the page fetches when such a name is asked.
+The folder contains the library's own Python files in an archive, and Pyodide's runtime or its
+address, so no part of the library is rewritten in another language. The digests of names without a
+formula are separate files, which the page fetches when such a name is asked for.
 """
 
 import gzip
@@ -28,21 +28,22 @@ from vitcost.zoo import digests, names
 
 __all__ = ["PYODIDE", "RUNTIME", "Site", "packed", "web"]
 
-# the release that the page is tested with, and where its makers serve it
+# the release of Pyodide that the page is tested with, and the address where its makers serve it
 PYODIDE = "314.0.7"
 _ADDRESS = f"https://cdn.jsdelivr.net/pyodide/v{PYODIDE}/full/"
-# the files that Pyodide loads before a line of Python runs
+# the files that Pyodide loads before it runs Python
 RUNTIME = (
     "pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip", "pyodide-lock.json",
 )  # fmt: skip
 _ROOT = Path(__file__).parents[1]
 _ASSETS = Path(__file__).parent / "assets"
-# folders and files that need torch, sympy or a terminal, or answer other questions
+# folders and files that are left out: they need torch, sympy or a terminal, or answer other
+# questions
 _APART = (
     "check/", "cli/", "formulas/", "schemas/", "hardware/score.py", "costs/models.py",
     "zoo/patterns.py", "__main__.py",
 )  # fmt: skip
-# folders of many questions, of which the page asks few: the modules of a report and of a fit
+# folders of which only some modules are needed, those for a report and a fit
 _PARTLY = {
     "pages": "__init__ bars fit_page memory_tables over_step report_page subject time_tables",
     "planner": "__init__ asked fit invert largest levers need reserve ways",
@@ -51,13 +52,13 @@ _PARTLY = {
 }
 _TORCH = "\nimport torch\n"
 _DIGESTS = (digests.TIMM, digests.HUB)
-# examples of a docstring, up to its end
+# the examples in a docstring, up to its end
 _EXAMPLES = re.compile(rb'\n+ *>>> .*?(?=\n *""")', re.DOTALL)
 
 
 class Site(NamedTuple):
-    """The files that were written and their bytes; Pyodide's own, where it was copied, and the
-    digests apart."""
+    """The files that were written, and their bytes; with Pyodide's own bytes if it was copied, and
+    the digests counted separately."""
 
     folder: str
     files: Mapping[str, int]
@@ -74,10 +75,10 @@ class Site(NamedTuple):
 
 
 def web(folder: str, *, pyodide: str = "") -> Site:
-    """Writes the page into a folder; ``pyodide`` is the folder of a release of Pyodide, which is
-    copied, or the address of one. Without it the page loads the official distribution.
+    """Writes the page into a folder; ``pyodide`` is the folder of a Pyodide release, which is
+    copied, or its address. Without it the page loads the official distribution.
 
-    Raises ``ConfigError`` for a folder that cannot be written, and one that holds no Pyodide.
+    Raises ``ConfigError`` for a folder that cannot be written, and for a folder without Pyodide.
     """
     folder, pyodide = path("folder", folder), text("pyodide", pyodide)
     runtime = _runtime(pyodide)
@@ -99,8 +100,8 @@ def web(folder: str, *, pyodide: str = "") -> Site:
 
 
 def packed() -> bytes:
-    """The library's Python files in one archive, without the examples of docstrings, which no page
-    shows; the same bytes for the same files."""
+    """The library's Python files in one archive, without the examples in docstrings, which no page
+    shows; equal files give equal bytes."""
     archive = BytesIO()
     with tarfile.open(fileobj=archive, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for path in sorted(_ROOT.rglob("*.py")):
@@ -117,8 +118,8 @@ def packed() -> bytes:
 
 
 def _runtime(pyodide: str) -> dict[str, bytes]:
-    """The files of a Pyodide release in a local folder; none where the page loads Pyodide from
-    an address."""
+    """The files of a Pyodide release in a local folder; none if the page loads Pyodide from an
+    address."""
     if not pyodide or "://" in pyodide:
         return {}
     folder = Path(pyodide)
@@ -132,7 +133,7 @@ def _runtime(pyodide: str) -> dict[str, bytes]:
 
 
 def _own(address: str) -> dict[str, bytes]:
-    """The page, its parts and the library."""
+    """The page's own files, and the library."""
     first = answer(FIRST["model"], FIRST)
     rest = answer(FIRST["model"], FIRST, rest=True)
     put = {
@@ -148,7 +149,7 @@ def _own(address: str) -> dict[str, bytes]:
     page = _text("page.html")
     for word, shown_text in put.items():
         page = page.replace(f"{{{{{word}}}}}", shown_text)
-    # a module's own folder begins with a dot
+    # the path of a folder that a module imports must begin with a dot
     here = address if "://" in address else f"./{address}"
     worker = _text("worker.js").replace("{{PYODIDE}}", here)
     return {
@@ -156,14 +157,14 @@ def _own(address: str) -> dict[str, bytes]:
         "page.css": (_text("page.css") + STYLE).encode(),
         "page.js": _text("page.js").encode(),
         "worker.js": worker.encode(),
-        # a name that no server takes for a file to unpack
+        # with this suffix no server takes it for a file to unpack
         "vitcost.pack": packed(),
     }
 
 
 def _service(files: Mapping[str, bytes], address: str) -> bytes:
-    """The service worker that keeps every file, under the hash of them all: digests once they were
-    asked for."""
+    """The service worker that caches every file, under a hash of all of them; digests are cached
+    when they are first asked for."""
     digest = sha256()
     for name in sorted(files):
         digest.update(name.encode() + b"\0" + files[name])
@@ -176,7 +177,7 @@ def _service(files: Mapping[str, bytes], address: str) -> bytes:
 
 
 def _policy(address: str) -> str:
-    """Where the page may load from: its own folder, and Pyodide's address."""
+    """The addresses from which the page may load: its own folder, and Pyodide's address."""
     origin = "" if "://" not in address else " " + "/".join(address.split("/")[:3])
     return escape(
         f"default-src 'none'; script-src 'self' 'wasm-unsafe-eval'{origin}; worker-src 'self'; "

@@ -1,7 +1,7 @@
 """The page's answer to a question: the library's own results through the renderers of HTML.
 
-It runs in the browser's Python, and when the folder is made, for the first answer. Beside it stands
-the question as it is asked elsewhere: a command, a call in Python, a budget.
+It runs in the browser's Python, and once when the folder is made, for the first answer. An answer
+also shows how to ask the same question elsewhere: by a command, by a call in Python, by a budget.
 """
 
 import json
@@ -46,7 +46,7 @@ _PLAIN = Scenario()
 
 
 def _asked(flags: Mapping[str, Any]) -> dict[str, Any]:
-    """The flags that change the answer: the mode, flags of the scenario that differ from their
+    """The flags that change the answer: the mode, flags of the scenario that are not at their
     defaults, and every field of the model."""
     return {
         name: value
@@ -56,7 +56,7 @@ def _asked(flags: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def as_command(model: str, flags: Mapping[str, Any]) -> str:
-    """The command line that answers it.
+    """The command that gives the answer.
 
     >>> as_command("gpt2", {"batch": 8, "mode": "train", "zero": 0, "gpu": "mine,memory_gb=8"})
     'vitcost report gpt2 --batch 8 --mode train --gpu mine,memory_gb=8'
@@ -69,7 +69,7 @@ def as_command(model: str, flags: Mapping[str, Any]) -> str:
 
 
 def as_python(model: str, flags: Mapping[str, Any]) -> str:
-    """The call that answers it.
+    """The call in Python that gives the answer.
 
     >>> print(as_python("gpt2", {"batch": 8}))
     import vitcost
@@ -85,7 +85,7 @@ def as_python(model: str, flags: Mapping[str, Any]) -> str:
 
 
 def as_budget(model: str, flags: Mapping[str, Any], report: Report) -> str:
-    """A budget in TOML that today's numbers meet and no larger ones."""
+    """A budget in TOML whose limits are exactly today's numbers."""
     mode = report.scenario.mode
     data = report.to_dict()
     limits = ["params", "train_memory" if mode == "train" else "inference_memory"]
@@ -102,9 +102,9 @@ def as_budget(model: str, flags: Mapping[str, Any], report: Report) -> str:
 
 
 class Answer(NamedTuple):
-    """A column of the page: its markup, or the message of what cannot be answered; ``said`` is the
-    answer in a line, ``own`` what a model has where no field is given, and ``patch`` the side of a
-    patch, in whose steps an image grows. ``both`` is what stands below two columns."""
+    """A column of the page: its markup, or an error message. ``said`` is the answer in one line,
+    ``own`` are the model's own values for fields that are not given, and ``patch`` is the side of a
+    patch, the step by which an image grows. ``both`` is the markup below two columns."""
 
     html: str = ""
     said: str = ""
@@ -115,8 +115,8 @@ class Answer(NamedTuple):
 
 
 def asked_of(text: str) -> str:
-    """The answer to a question in JSON, a column for each model; ``rest`` asks for what is below
-    the numbers that move with a slider."""
+    """The answer to a question in JSON, with a column for each model; ``rest`` asks for the part
+    below the numbers that follow a slider."""
     question = json.loads(text)
     rest = question.pop("rest", False)
     models = [question.get("model", ""), question.get("other", "")]
@@ -127,8 +127,8 @@ def asked_of(text: str) -> str:
 
 
 def lacks(text: str) -> str:
-    """The files that the models of a question need and that are not there, in JSON: the name of
-    each in the folder of the page, and its place."""
+    """The files that a question's models need and that have not been loaded, in JSON: the name of
+    each in the page's folder, and its place."""
     question = json.loads(text)
     models = (question.get(field, "").strip() for field in ("model", "other"))
     files = dict.fromkeys(filter(None, map(digests.file_of, models)))
@@ -136,7 +136,7 @@ def lacks(text: str) -> str:
 
 
 def in_full(text: str) -> str:
-    """The JSON of ``vitcost report`` on a question, or its message."""
+    """The JSON of ``vitcost report`` for a question, or the error message."""
     question = json.loads(text)
     try:
         return json.dumps(report(_model(question["model"]), **given(question)).to_dict())
@@ -145,7 +145,7 @@ def in_full(text: str) -> str:
 
 
 def answer(model: str, question: Mapping[str, str], rest: bool = False) -> Answer:
-    """One column; its first part, or with ``rest`` its second."""
+    """One column: its first part, or with ``rest`` the second part."""
     try:
         name, flags = _model(model), given(question)
         reported = _report(name, tuple(flags.items()))
@@ -165,14 +165,14 @@ def answer(model: str, question: Mapping[str, str], rest: bool = False) -> Answe
 
 
 def _both(models: Sequence[str], question: Mapping[str, str]) -> str:
-    """Both models' parts over the lines of one card."""
+    """The parts of both models, drawn over the limits of one card."""
     flags = tuple(given(question).items())
     reports = [_report(_model(model), flags) for model in models]
     return body(Page("", pictures=lambda: tuple(roofline(reports))))
 
 
 def _model(name: str) -> str:
-    """A model as it is typed, but code, which a browser does not run."""
+    """A model as it is typed; code is refused, since a browser does not run it."""
     if is_factory(name.strip()):
         raise ConfigError(
             f"{name:.80}: a model from code is traced where its torch is: "
@@ -183,18 +183,18 @@ def _model(name: str) -> str:
 
 @lru_cache(maxsize=8)
 def _report(model: str, flags: tuple[tuple[str, Any], ...]) -> Report:
-    """The report without the numbers that are slow and not in the first part of the page."""
+    """The report without numbers that are slow and not in the first part of the page."""
     keywords = {**dict(flags), **mode_of("report", dict(flags))}
     gpu = keywords.pop("gpu", ())
     try:
         resolved, scenario = asked(model, keywords)
         reported = report_in(resolved, scenario, by_precision=False)
-        # a card that is its memory alone has a verdict and no time
+        # a card that is given only by its memory has a verdict but no time
         cards = asked_cards(gpu, {}) if gpu else ()
         cards = tuple(card for card in cards if any(card.peaks) or card.capacity_bytes is None)
         return with_times(reported, cards, turning=False) if cards else reported
     except VitcostError:
-        # the message is the one that the whole question has
+        # asked again as a whole, so that the message is the usual one
         return report(model, **dict(flags))
 
 
@@ -207,14 +207,14 @@ def _page(reported: Report, flags: Mapping[str, Any]) -> Page:
 
 
 def _largest(reported: Report, flags: Mapping[str, Any]) -> Iterator[str]:
-    """The largest batch of the card."""
+    """The largest batch on the card."""
     if "gpu" not in flags:
         return
     try:
         if not reported.time:
             yield from fit(reported.model, **_fitted(flags)).page().answer[1:]
             return
-        # a batch of two fits nearly anywhere, and then no other ways are looked for
+        # a batch of two fits nearly everywhere, so no other ways are searched
         (row,) = fit(reported.model, **{**_fitted(flags), "batch": 2}).found
     except VitcostError as error:
         yield f"largest batch: {error}"
@@ -225,7 +225,7 @@ def _largest(reported: Report, flags: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _fitted(flags: Mapping[str, Any]) -> dict[str, Any]:
-    """The flags of a fit: a model that is resolved has its fields."""
+    """The flags for a fit; the resolved model has the fields already."""
     names = {"gpu", *Scenario.__dataclass_fields__}
     return {name: value for name, value in flags.items() if name in names}
 
@@ -240,7 +240,7 @@ def _rest(model: str, flags: Mapping[str, Any], reported: Report) -> str:
 
 
 def _ways(reported: Report, flags: Mapping[str, Any]) -> Iterator[Table]:
-    """Changes that make the batch fit, cheapest first."""
+    """Changes that make the batch fit, the cheapest first."""
     if "gpu" not in flags:
         return
     try:
@@ -272,7 +272,7 @@ def _spelled(model: str, flags: Mapping[str, Any], reported: Report) -> Iterator
 
 
 def _lines(text: str) -> str:
-    """Lines that no sign in a name can break.
+    """Lines of text, escaped so that no sign in a name breaks them.
 
     >>> _lines("a\\nb\\x1b")
     'a\\nb\\\\x1b'
@@ -281,7 +281,7 @@ def _lines(text: str) -> str:
 
 
 def _numbers(reported: Report) -> Page:
-    """Every quantity to its last digit, as the JSON has it."""
+    """Every quantity with all its digits, as in the JSON."""
     data = reported.to_dict()
     values = ((name, quantity.read(data)) for name, quantity in QUANTITIES.items())
     rows = [

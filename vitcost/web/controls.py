@@ -1,4 +1,4 @@
-"""The controls of the page, one row each: a keyword of ``report``, its words, and its values."""
+"""The controls of the page, one row each: a keyword of ``report``, its label, and its values."""
 
 from collections.abc import Mapping
 from html import escape
@@ -10,8 +10,8 @@ __all__ = ["CONTROLS", "FIRST", "LISTS", "Control", "form", "given"]
 
 
 class Control(NamedTuple):
-    """A control: a ``choice`` of values, a ``number`` with a slider from ``least`` to ``most``, or
-    a ``text`` that values complete. Without a value the library's own default holds."""
+    """A control: a ``choice`` of values; a ``number`` with a slider from ``least`` to ``most``; or
+    a ``text`` with completions. If it is empty, the library's default holds."""
 
     name: str
     label: str
@@ -54,7 +54,7 @@ CONTROLS = (
     Control("gpu", "card, or your own", CARD, "text"),
 )
 _BY_NAME = {control.name: control for control in CONTROLS}
-# the question that a page without one answers
+# the question of a page that is opened without one
 FIRST: Mapping[str, str] = {
     "model": "vit_base_patch16_224",
     "batch": "64",
@@ -70,15 +70,15 @@ _HELP = {
     "num_classes": "outputs of the head",
     "gpu": "a name, or figures: mine,memory_gb=24,bandwidth_gbps=300,bf16_tflops=60",
 }
-# the values that an empty number and a slider show
+# the values that an empty number field and its slider show
 _DEFAULTS = {"batch": "1", "accumulate": "1", "ranks": "1"}
-# lists that complete a text, which the page fills with names
+# lists that complete a text; the page fills them with names
 LISTS = {"model": "models", "other": "models", "gpu": "cards"}
 
 
 def given(question: Mapping[str, str]) -> dict[str, Any]:
-    """The keywords of ``report`` that a question gives, whole numbers as numbers, a size as sides;
-    all else is text, which the library judges.
+    """The keywords of ``report`` in a question: whole numbers as numbers, a size as its sides, all
+    else as text, which the library checks.
 
     >>> given({"model": "gpt2", "batch": "8", "img_size": "384x256", "lora": "", "zero": "one"})
     {'batch': 8, 'img_size': (384, 256), 'zero': 'one'}
@@ -103,7 +103,7 @@ def _number(text: str) -> Any:
 
 
 def form() -> str:
-    """The controls as the fields of a form, a group at a time."""
+    """The controls as the fields of a form, group by group."""
     lines = []
     for group in dict.fromkeys(control.group for control in CONTROLS):
         of_step = ' id="training"' if group == TRAINING else ""

@@ -16,13 +16,13 @@ from vitcost.zoo import Resolved
 
 __all__ = ["SHOWN", "formulas_of"]
 
-# quantities whose formula fits a line or two
+# quantities whose formula takes only a line or two
 SHOWN = {"params": "parameters", "flops": "FLOPs, forward"}
 
 
 def formulas_of(model: Resolved, scenario: Scenario) -> dict[str, tuple[str, str, str]]:
-    """For each quantity its formula, the same with numbers put in, and the result; nothing of a
-    model that is no formula.
+    """For each quantity its formula, the formula with numbers put in, and the result; empty for a
+    model without formulas.
 
     >>> from vitcost.zoo import resolve
     >>> formulas_of(resolve("vit_base_patch16_224"), Scenario())["params"][2]
@@ -34,7 +34,8 @@ def formulas_of(model: Resolved, scenario: Scenario) -> dict[str, tuple[str, str
     sizes: Mapping[str, Any] = workload(model.config, scenario).sizes  # type: ignore[assignment]
     symbols = Sizes({axis: symbol(str(axis)) for axis in sizes})  # type: ignore[misc]
     try:
-        # the rows alone: the peaks of a whole report take twenty times as long on letters
+        # only the rows are computed: the peaks of a whole report take twenty times as long in
+        # letters
         cost: Any = workload(model.config, scenario, symbols).rows().cost
     except NotCovered:
         return {}
@@ -57,7 +58,7 @@ def _value(product: Product, n: int, sizes: Mapping[str, Any]) -> int:
 
 
 def _spelled(product: Product, n: int, sizes: Mapping[str, Any]) -> str:
-    """A product of letters, or of their sizes, equal ones as a power.
+    """A product of letters, or of their sizes; a repeated letter becomes a power.
 
     >>> _spelled(("L", "h", "h"), 12, {}), _spelled(("L", "h", "h"), 1, {"L": 12, "h": 768})
     ('12*L*h**2', '12*768**2')

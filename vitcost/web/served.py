@@ -1,4 +1,4 @@
-"""The folder of the page on the loopback, for the machine at hand alone."""
+"""Serves the page's folder on the loopback interface, only for this machine."""
 
 import webbrowser
 from collections.abc import Callable
@@ -10,7 +10,8 @@ __all__ = ["served", "server"]
 
 
 class _Quiet(SimpleHTTPRequestHandler):
-    """Files with the types that browsers ask of modules, and no line for each request."""
+    """A handler that sends modules with the types that browsers require, and prints no line for
+    each request."""
 
     extensions_map = SimpleHTTPRequestHandler.extensions_map | {
         ".mjs": "text/javascript",
@@ -25,12 +26,12 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 
 def server(folder: str) -> ThreadingHTTPServer:
-    """A server of a folder on the loopback, at a port that is free, which is not running yet."""
+    """A server for a folder on the loopback interface, on a free port; it is not running yet."""
     return ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=folder))
 
 
 def served(folder: str, tell: Callable[[str], None]) -> None:
-    """Serves a folder and opens it in the browser, until an interrupt."""
+    """Serves a folder and opens it in the browser, until it is interrupted."""
     with suppress(KeyboardInterrupt), server(folder) as running:
         address = f"http://127.0.0.1:{running.server_address[1]}/"
         tell(address)

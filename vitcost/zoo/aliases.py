@@ -247,8 +247,8 @@ def _open_clip(name: str, row: Callable[[str], Described]) -> Described:
 
 
 def names(rows: Collection[str]) -> list[str]:
-    """Every such name whose row is among ``rows``, in the order of their tables. A name of two
-    towers counts as its image tower, if its text tower has no formula."""
+    """Every such name whose row is among ``rows``, in the order of their tables. If the text tower
+    of a name has no formula, its image tower is listed, as ``NAME:vision``."""
     from vitcost.zoo.hub_ids import HUB
     from vitcost.zoo.open_clip_models import MODELS
 
