@@ -69,16 +69,17 @@ class Evaluator:
         inside = {*column_fields(base, self.fields, vary), "batch"}
         self.inside = [axis for axis in grid.axes if axis.name in inside]
         self.outside = [axis for axis in grid.axes if axis.name not in inside]
-        self._values = {axis.name: _laid_out(axis) for axis in self.inside}
+        self._arrays = {axis.name: _array(axis) for axis in self.inside}
         self._blocks: dict[int, _Block | str] = {}
-        self._known: dict[tuple[int, int], Structure | str | None] = {}
+        self._structures: dict[tuple[int, int], Structure | str | None] = {}
+        # sizes up to which 64 bits hold every number of a structure
         self._safe: dict[tuple[int, int], Mapping[str, int]] = {}
         # how many rows without formulas each structure has had so far
-        self._few: Counter[tuple[int, int]] = Counter()
+        self._reported: Counter[tuple[int, int]] = Counter()
         self._refusals: dict[tuple[int, int], str] = {}
 
     @property
-    def apart(self) -> list[Axis]:
+    def of_blocks(self) -> list[Axis]:
         """The axes whose values cannot be arrays: fields that change the structure, and the depth
         where a flag counts layers (``every:2``). Each combination of them is a block of its own."""
         flags = {**self.base.flags, **self.flags}
@@ -89,8 +90,8 @@ class Evaluator:
 
     @property
     def blocks(self) -> int:
-        """The number of blocks: the combinations of the values of ``apart``."""
-        return prod(len(axis.values) for axis in self.apart)
+        """The number of blocks: the combinations of the values of ``of_blocks``."""
+        return prod(len(axis.values) for axis in self.of_blocks)
 
     def chunk(self, at: Mapping[str, Any], rows: int) -> Chunk:
         """The rows of a chunk; ``at`` has for each axis the index of its value in every row."""
@@ -99,51 +100,50 @@ class Evaluator:
         number: Any = 0
         for axis in self.outside:
             number = number * len(axis.values) + at[axis.name]
-        for block_number, rows_of_block in _apart(number, np.arange(rows)):
+        for block_number, rows_of_block in _by_code(number, np.arange(rows)):
             self._block(block_number, rows_of_block, at, filled)
         return filled.chunk(self.base.name, at)
 
     def _block(self, number: int, rows: Any, at: Mapping[str, Any], filled: Filled) -> None:
         """Fills in the rows of one block."""
         if number not in self._blocks:
-            self._blocks[number] = self._described(number, rows[0], at)
+            self._blocks[number] = self._block_of(number, rows[0], at)
         block = self._blocks[number]
         if isinstance(block, str):
             filled.skipped[block] += rows.size
             return
-        whole = rows.size == filled.done.size
-        index = at if whole else {axis.name: at[axis.name][rows] for axis in self.inside}
+        every = rows.size == filled.done.size
+        index = at if every else {axis.name: at[axis.name][rows] for axis in self.inside}
         columns = {
-            axis.name: _values(axis, self._values[axis.name], index[axis.name])
+            axis.name: _column(axis, self._arrays[axis.name], index[axis.name])
             for axis in self.inside
         }
         batch = columns.pop("batch", block.scenario.batch)
         config = self._config(block, columns)
-        allowed = self._possible(block, config, rows, at, filled)
+        allowed = self._allowed(block, config, rows, at, filled)
         if not allowed.size:
+            return
+        if block.scenario.zero:
+            self._put_reports(block, rows[allowed], at, filled)
             return
         sizes, facts = columns_of(config, batch)
         code = structures(facts)
         if block.scenario.counts_layers:
             code = code * _DEPTHS + sizes["L"]
-        if block.scenario.zero:
-            self._one_by_one(block, rows[allowed], at, filled)
-            return
-        for structure_code, same in _apart(code, allowed):
+        for structure_code, same in _by_code(code, allowed):
             key = block.number, structure_code
-            alone = self._are_few(key, same.size)
-            formulas = None if alone else self._structure(block, key, rows[same[0]], at)
+            formulas = self._structure(block, key, rows[same], at)
             if formulas is None:
-                self._one_by_one(block, rows[same], at, filled)
+                self._put_reports(block, rows[same], at, filled)
             elif isinstance(formulas, str):
                 filled.skipped[formulas] += same.size
             else:
-                in_columns = slice(None) if same.size == rows.size else same
-                taken_sizes = {axis: taken(size, in_columns) for axis, size in sizes.items()}
-                batches = taken(batch, in_columns)
-                self._put(key, formulas, Sizes(taken_sizes), batches, rows[same], filled)
+                chosen = slice(None) if same.size == rows.size else same
+                of_rows = Sizes({axis: taken(size, chosen) for axis, size in sizes.items()})
+                batches = taken(batch, chosen)
+                self._put_formulas(key, formulas, of_rows, batches, rows[same], filled)
 
-    def _put(
+    def _put_formulas(
         self,
         key: tuple[int, int],
         formulas: Structure,
@@ -162,14 +162,7 @@ class Evaluator:
         filled.done[rows] = True
         filled.peak_is[rows] = formulas.peak_is
 
-    def _are_few(self, key: tuple[int, int], rows: int) -> bool:
-        """Whether reports, one for each row, take less time than making the formulas of its
-        structure."""
-        if key not in self._known:
-            self._few[key] += rows
-        return key not in self._known and self._few[key] < DESCRIBED
-
-    def _one_by_one(self, block: _Block, rows: Any, at: Mapping[str, Any], filled: Filled) -> None:
+    def _put_reports(self, block: _Block, rows: Any, at: Mapping[str, Any], filled: Filled) -> None:
         """Fills in each row by a report of its own. This is for structures with few rows, and for
         ZeRO: ranks round up each tensor and distribute tensors by size, so no polynomial gives
         these numbers."""
@@ -193,7 +186,7 @@ class Evaluator:
         batches = [int(axis.value(int(at[axis.name][row]))) for axis in varied]
         return batches[0] if batches else block.scenario.batch
 
-    def _described(self, number: int, row: int, at: Mapping[str, Any]) -> _Block | str:
+    def _block_of(self, number: int, row: int, at: Mapping[str, Any]) -> _Block | str:
         """The block of a row, or the reason why its flags contradict each other."""
         values = {axis.name: axis.value(int(at[axis.name][row])) for axis in self.outside}
         flags = {**self.flags, **{k: value for k, value in values.items() if k in _ASIDE}}
@@ -228,7 +221,7 @@ class Evaluator:
         fields_of_model = completed(self.base, block.fields)
         return Columns(**merged(self.base.base, {**fields_of_model, **columns}))
 
-    def _possible(
+    def _allowed(
         self, block: _Block, config: Any, rows: Any, at: Mapping[str, Any], filled: Filled
     ) -> Any:
         """The rows that every rule allows; each other row is counted under the first rule that it
@@ -261,17 +254,21 @@ class Evaluator:
         raise AssertionError("a sweep refuses what a report takes")
 
     def _structure(
-        self, block: _Block, key: tuple[int, int], row: int, at: Mapping[str, Any]
+        self, block: _Block, key: tuple[int, int], rows: Any, at: Mapping[str, Any]
     ) -> "Structure | str | None":
-        """The formulas of a structure, or the reason why it has none; None if each row gets a
-        report."""
-        if key in self._known:
-            return self._known[key]
+        """The formulas of the structure of some rows, or the reason why it has none; None if each
+        row gets a report, which takes less time while the structure has few rows."""
+        if key in self._structures:
+            return self._structures[key]
+        self._reported[key] += rows.size
+        if self._reported[key] < DESCRIBED:
+            return None
+        row = rows[0]
         model = resolve(self.base, **block.fields, **self._point(row, at))
         scenario = replace(block.scenario, batch=self._batch(block, row, at))
         constants = self._constants(block, scenario.batch)
         formulas = structure(model, scenario, self.names, constants, self.cards, block.card)
-        self._known[key] = formulas
+        self._structures[key] = formulas
         return formulas
 
     def _constants(self, block: _Block, batch: int) -> dict[str, int]:
@@ -297,7 +294,7 @@ class Evaluator:
         return plan.values(sizes)
 
 
-def _apart(codes: Any, rows: Any) -> Iterator[tuple[int, Any]]:
+def _by_code(codes: Any, rows: Any) -> Iterator[tuple[int, Any]]:
     """The rows of each code; ``codes`` is an array, or one code for all rows."""
     if not is_column(codes):
         yield int(codes), rows
@@ -311,13 +308,13 @@ def _apart(codes: Any, rows: Any) -> Iterator[tuple[int, Any]]:
         yield int(code), rows[codes == code]
 
 
-def _laid_out(axis: Axis) -> Any:
+def _array(axis: Axis) -> Any:
     """The values of an axis as an array; a range stays a range, whatever its length."""
     values = axis.values
     return values if isinstance(values, range) else load().array(values, "int64")
 
 
-def _values(axis: Axis, values: Any, index: Any) -> Any:
+def _column(axis: Axis, values: Any, index: Any) -> Any:
     """The values of an axis at some indices, as a column; the sides of a pair are two columns."""
     ranged = isinstance(values, range)
     column = values.start + index * values.step if ranged else values[index]
@@ -327,4 +324,4 @@ def _values(axis: Axis, values: Any, index: Any) -> Any:
 
 
 def _one(axis: Axis) -> Any:
-    return _values(axis, _laid_out(axis._replace(values=axis.values[:1])), load().zeros(1, "int64"))
+    return _column(axis, _array(axis._replace(values=axis.values[:1])), load().zeros(1, "int64"))

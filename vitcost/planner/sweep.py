@@ -336,7 +336,7 @@ def _bounded_blocks(sweep: Sweep, evaluator: Evaluator) -> None:
     """Raises ``ConfigError`` if describing the structures would keep a user waiting."""
     points = sweep.points // len(sweep.models)
     if min(points, evaluator.blocks) > MOST_BLOCKS or evaluator.blocks >= 2**62:
-        names = ", ".join(axis.name for axis in evaluator.apart)
+        names = ", ".join(axis.name for axis in evaluator.of_blocks)
         raise ConfigError(
             f"{evaluator.blocks:,} combinations of {names} are described one by one, and "
             f"{MOST_BLOCKS:,} are the most: vary less, or draw fewer with --sample N"
