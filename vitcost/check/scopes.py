@@ -1,19 +1,16 @@
 """The module that runs an operator, in the forward and in the backward pass of a model."""
 
-from collections.abc import Callable, Iterator, Sequence
-from types import TracebackType
-from typing import Any, NamedTuple, Protocol
+from functools import partial
+from typing import Any, NamedTuple
 
-import torch
-from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
+from torch import nn
+from torch.autograd.graph import Node
+from torch.utils.hooks import RemovableHandle
 from torch.utils.module_tracker import ModuleTracker
 
-__all__ = ["INNERMOST", "OUTERMOST", "Call", "Scopes"]
+from vitcost.traced.leaves import tensors
 
-# prefixes of two more paths: the top-level module that the model called, and the innermost module
-# whose forward runs; by either of them the work adds up to the whole
-OUTERMOST, INNERMOST = "outermost ", "innermost "
+__all__ = ["Call", "Scopes"]
 
 
 class Call(NamedTuple):
@@ -24,49 +21,31 @@ class Call(NamedTuple):
     shape: tuple[int, ...]
 
 
-class _Handle(Protocol):
-    def remove(self) -> None: ...
-
-
-class _Node(Protocol):
-    next_functions: Sequence[tuple["_Node | None", int]]
-
-    def register_prehook(self, fn: Callable[..., None]) -> _Handle: ...
-
-
 class Scopes(ModuleTracker):
     """Keeps ``parents``, the paths of the running modules, which ``FlopCounterMode`` asks for.
 
-    In the backward pass torch's own tracker loses track of a module whose input needs no gradient.
-    Here the autograd nodes of a module are those that can be reached from its output and belong to
-    no earlier call; when the backward pass runs a node, its module is known. With ``ends`` the
-    outermost and the innermost running module are also listed under paths of their own.
+    torch's own tracker loses its place in the backward pass where a module's input needs no
+    gradient. Here a module's autograd nodes are those that its output reaches and that no call
+    before it has claimed; each says whose it is when the backward pass comes to it.
     """
 
-    def __init__(self, model: nn.Module, ends: bool = False) -> None:
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.model, self.ends = model, ends
+        self.model = model
         self.calls: list[Call] = []
-        self.callers: list[str] = []  # the module whose forward made each call
         self._stack: list[str] = []
-        self._handles: list[_Handle] = []
-        self._claimed: dict[_Node, set[str]] = {}
+        self._handles: list[RemovableHandle] = []
+        self._claimed: dict[Node, set[str]] = {}
 
     def __enter__(self) -> "Scopes":
         self.calls.clear()
-        self.callers.clear()
         for path, module in self.model.named_modules():
-            before = module.register_forward_pre_hook(self._entering(path), with_kwargs=True)
-            after = module.register_forward_hook(self._leaving(path))
+            before = module.register_forward_pre_hook(partial(self._enter, path), with_kwargs=True)
+            after = module.register_forward_hook(partial(self._leave, path))
             self._handles += [before, after]
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None = None,
-        error: BaseException | None = None,
-        trace: TracebackType | None = None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
@@ -74,63 +53,34 @@ class Scopes(ModuleTracker):
         self._stack.clear()
 
     @property
-    def running(self) -> str:
-        """The path of the module whose forward runs; ``""`` is the model itself."""
-        return self._stack[-1] if self._stack else ""
-
-    @property
     def running_type(self) -> str:
-        """The type of the running module."""
-        return type(self.model.get_submodule(self.running)).__name__
+        """The type of the module whose forward runs."""
+        path = self._stack[-1] if self._stack else ""
+        return type(self.model.get_submodule(path)).__name__
 
-    def _entering(self, path: str) -> Callable[..., None]:
-        def hook(module: nn.Module, args: Any, kwargs: Any) -> None:
-            # work between two calls belongs to the caller
-            self._claim((args, kwargs))
-            self._stack.append(path)
-            self._where()
-
-        return hook
-
-    def _leaving(self, path: str) -> Callable[..., None]:
-        def hook(module: nn.Module, args: Any, output: Any) -> None:
-            self._claim(output)
-            self._stack.pop()
-            self._where()
-            tensors = list(_tensors(output))
-            shape = tuple(tensors[0].shape) if tensors else ()
-            self.calls.append(Call(path, type(module).__name__, shape))
-            self.callers.append(self.running)
-
-        return hook
-
-    def _where(self) -> None:
+    def _enter(self, path: str, module: nn.Module, args: Any, kwargs: Any) -> None:
+        # work between two calls belongs to the caller
+        self._claim((args, kwargs))
+        self._stack.append(path)
         self.parents = {"Global", *self._stack}
-        if self.ends:
-            self.parents |= {OUTERMOST + path for path in self._stack[1:2]}
-            self.parents |= {INNERMOST + self.running}
+
+    def _leave(self, path: str, module: nn.Module, args: Any, output: Any) -> None:
+        self._claim(output)
+        self._stack.pop()
+        self.parents = {"Global", *self._stack}
+        shape = tuple(next((t.shape for t in tensors(output)), ()))
+        self.calls.append(Call(path, type(module).__name__, shape))
 
     def _claim(self, values: Any) -> None:
-        nodes = [node for t in _tensors(values) if (node := _node(t)) is not None]
+        nodes = [t.grad_fn for t in tensors(values)]
         while nodes:
             node = nodes.pop()
-            if node in self._claimed:
+            if node is None or node in self._claimed:
                 continue
             self._claimed[node] = self.parents
-            if not hasattr(node, "variable"):  # the node of a parameter runs no operator
-                self._handles.append(node.register_prehook(self._resuming(self.parents)))
-            nodes += [before for before, _ in node.next_functions if before is not None]
+            if not hasattr(node, "variable"):  # a parameter's node runs no operator
+                self._handles.append(node.register_prehook(partial(self._resume, self.parents)))
+            nodes += [before for before, _ in node.next_functions]
 
-    def _resuming(self, parents: set[str]) -> Callable[..., None]:
-        def hook(gradients: Sequence[Tensor]) -> None:
-            self.parents = parents
-
-        return hook
-
-
-def _tensors(values: Any) -> Iterator[Tensor]:
-    return (leaf for leaf in tree_leaves(values) if isinstance(leaf, torch.Tensor))
-
-
-def _node(tensor: Tensor) -> Any:
-    return tensor.grad_fn
+    def _resume(self, parents: set[str], gradients: Any) -> None:
+        self.parents = parents
