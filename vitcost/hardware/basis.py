@@ -1,14 +1,11 @@
 """The basis of a prediction of a step's time at any batch: constants, setup and notes."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import NamedTuple
 
 from vitcost.config.scenario import Scenario
 from vitcost.engine.model import Config
-from vitcost.engine.ops import Sizes
-from vitcost.engine.workload import Workload
 from vitcost.errors import ConfigError, NotCovered, shown
 from vitcost.hardware.calibrations import shipped
 from vitcost.hardware.card_attention import on_card, on_platform
@@ -27,10 +24,10 @@ from vitcost.hardware.rates import (
 )
 from vitcost.hardware.specs import card
 from vitcost.hardware.work import kernels_of, run_of, work
-from vitcost.hardware.work_classes import Setup, Work, setup_of, total
+from vitcost.hardware.work_classes import Setup, setup_of, total
 from vitcost.zoo import resolve
 
-__all__ = ["Anchor", "Asked", "Basis", "asked_of", "basis_of", "check_half", "parse_anchor"]
+__all__ = ["Anchor", "Basis", "basis_of", "check_half", "parse_anchor"]
 
 
 class Anchor(NamedTuple):
@@ -40,16 +37,6 @@ class Anchor(NamedTuple):
     model: str
     images_per_second: float
     scenario: Scenario | None = None
-
-
-class Asked(NamedTuple):
-    """The facts of a model that a prediction asks for: its work, its workload and its attention
-    kernels in a scenario and setup, and its kind."""
-
-    parts: Callable[[Scenario, Setup], Mapping[str, Work]]
-    kernels: Callable[[Scenario, Setup], tuple[str, ...]]
-    run: Callable[[Scenario, Setup], Workload]
-    kind: str
 
 
 class Basis(NamedTuple):
@@ -69,22 +56,8 @@ class Basis(NamedTuple):
     most_batch: int
 
 
-def asked_of(config: Config, sizes: "Sizes | None" = None) -> Asked:
-    """The facts of a config; ``sizes`` replace its own, as for ``work``.
-
-    >>> asked_of(resolve("vit_base_patch16_224").config).kind
-    'plain'
-    """
-    return Asked(
-        partial(work, config, sizes=sizes),
-        partial(kernels_of, config),
-        partial(run_of, config),
-        kind_of(config),
-    )
-
-
 def basis_of(
-    asked: Asked,
+    config: Config,
     scenario: Scenario,
     gpu: "str | Card",
     *,
@@ -100,8 +73,8 @@ def basis_of(
     Raises ``UnknownName`` for an unknown card, ``NotCovered`` where its sheet lacks a figure or the
     software has no such step, ``ConfigError`` for an anchor that no card could have.
 
-    >>> asked = asked_of(resolve("vit_base_patch16_224").config)
-    >>> on = basis_of(asked, Scenario(batch=256, precision="amp-bf16"), "rtx4090")
+    >>> config = resolve("vit_base_patch16_224").config
+    >>> on = basis_of(config, Scenario(batch=256, precision="amp-bf16"), "rtx4090")
     >>> on.rates.basis, on.kernels, on.least_batch
     ('calibrated', ('flash',), 16)
     """
@@ -114,15 +87,16 @@ def basis_of(
     scenario = on_card(scenario, row)
     anchors = [a._replace(scenario=on_card(a.scenario or scenario, row)) for a in anchors]
     sheet = sheet_of(row, setup)
-    apart = is_apart(asked.run(scenario, setup).family, setup)
-    rates = widened(rates_of(row, setup, known), asked.kind, setup, apart)
-    if names := asked.run(scenario, setup).left_out:
+    run = run_of(config, scenario, setup)
+    apart = is_apart(run.family, setup)
+    rates = widened(rates_of(row, setup, known), kind_of(config), setup, apart)
+    if names := run.left_out:
         reason = f"the products of {', '.join(names)} are not in it: no rule counts their FLOPs"
         rates = rates.spread(*SPEC_SHEET).unlike(reason)._replace(basis="spec_sheet")
-    kernels = asked.kernels(scenario, setup)
+    kernels = kernels_of(config, scenario, setup)
     if anchors:
         rates = _anchored(rates, scenario, setup, sheet, anchors)
-    elif unlike := _unlike(asked, scenario, setup, row, kernels):
+    elif unlike := _unlike(config, scenario, setup, row, kernels):
         rates = rates.spread(ANCHORED, ANCHORED).unlike(*unlike)
     batches = [anchor.scenario.batch for anchor in anchors if anchor.scenario]
     least, most = min([rates.least_batch, *batches]), max([1, *batches])
@@ -156,13 +130,13 @@ def _check_software(scenario: Scenario, setup: Setup) -> None:
 
 
 def _unlike(
-    asked: Asked, scenario: Scenario, setup: Setup, row: Card, kernels: tuple[str, ...]
+    config: Config, scenario: Scenario, setup: Setup, row: Card, kernels: tuple[str, ...]
 ) -> tuple[str, ...]:
     """The flags of a step that no file of measurements has, for a card and a mode that were
     measured."""
     reasons = []
     usual = on_card(replace(scenario, attention="sdpa"), row)
-    if usual != scenario and kernels != asked.kernels(usual, setup):
+    if usual != scenario and kernels != kernels_of(config, usual, setup):
         reasons.append(f"attention {', '.join(kernels)} has no measurement in this software")
     if setup.training and scenario.checkpointing != "none":
         reasons.append("no measurement covers checkpointing")

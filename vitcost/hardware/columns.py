@@ -12,11 +12,12 @@ from vitcost.config.scenario import Scenario
 from vitcost.engine.model import Config
 from vitcost.engine.ops import Axis, Sizes
 from vitcost.errors import NotCovered
-from vitcost.hardware.basis import Basis, asked_of, basis_of
+from vitcost.hardware.basis import Basis, basis_of
 from vitcost.hardware.cards import Card
 from vitcost.hardware.constants import Calibration
 from vitcost.hardware.far import far, is_far
 from vitcost.hardware.rates import seconds_of
+from vitcost.hardware.work import work
 from vitcost.hardware.work_classes import Work, total
 
 __all__ = ["Clock", "Times", "clock"]
@@ -103,7 +104,7 @@ class Clock(NamedTuple):
         return self._at(sizes)
 
     def _at(self, sizes: Sizes) -> Work:
-        return total(asked_of(self.config, sizes).parts(self.on.scenario, self.on.setup))
+        return total(work(self.config, self.on.scenario, self.on.setup, sizes=sizes))
 
 
 def clock(
@@ -126,9 +127,9 @@ def clock(
     >>> clock(config, Scenario(software="tensorrt"), "l4") is None
     True
     """
-    on = basis_of(asked_of(config), scenario, card, calibrations=calibrations)
+    on = basis_of(config, scenario, card, calibrations=calibrations)
     if on.setup.engine or len(on.kernels) > 1:
         return None
-    if not total(asked_of(config).parts(on.scenario, on.setup)).launches:
+    if not total(work(config, on.scenario, on.setup)).launches:
         raise NotCovered("the time of a model that launches no kernel")
     return Clock(config, scenario, on)

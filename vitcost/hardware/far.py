@@ -22,11 +22,11 @@ def far(on: Basis) -> Rates:
     """The rates of a step outside of all measurements, with the wide band of hosts; on a processor,
     with that of larger batches.
 
-    >>> from vitcost.hardware.basis import asked_of, basis_of
+    >>> from vitcost.hardware.basis import basis_of
     >>> from vitcost.config.scenario import Scenario
     >>> from vitcost.zoo import resolve
-    >>> asked = asked_of(resolve("vit_base_patch16_224").config)
-    >>> on = basis_of(asked, Scenario(batch=1, precision="amp-bf16"), "rtx4090")
+    >>> config = resolve("vit_base_patch16_224").config
+    >>> on = basis_of(config, Scenario(batch=1, precision="amp-bf16"), "rtx4090")
     >>> far(on).basis, far(on).below  # HOST_SPREAD of eager hosts: 0.5 to 2.2 times
     ('anchored', 0.5)
     """
@@ -42,11 +42,11 @@ def is_far(on: Basis, done: Work, batch: int) -> Any:
     that was measured, or bound by its host; on a processor above the largest. If the host was
     measured with its card, a step that it bounds is not outside.
 
-    >>> from vitcost.hardware.basis import asked_of, basis_of
+    >>> from vitcost.hardware.basis import basis_of
     >>> from vitcost.config.scenario import Scenario
     >>> from vitcost.zoo import resolve
-    >>> asked = asked_of(resolve("vit_base_patch16_224").config)
-    >>> on = basis_of(asked, Scenario(precision="amp-bf16"), "rtx4090")
+    >>> config = resolve("vit_base_patch16_224").config
+    >>> on = basis_of(config, Scenario(precision="amp-bf16"), "rtx4090")
     >>> is_far(on, Work(gemm_flops=10**13, launches=200), 256), is_far(on, Work(launches=200), 256)
     (False, True)
     """
@@ -59,11 +59,11 @@ def is_far(on: Basis, done: Work, batch: int) -> Any:
 def notes_on(on: Basis, done: Work) -> Iterator[str]:
     """The notes on a page about a step outside of all measurements.
 
-    >>> from vitcost.hardware.basis import asked_of, basis_of
+    >>> from vitcost.hardware.basis import basis_of
     >>> from vitcost.config.scenario import Scenario
     >>> from vitcost.zoo import resolve
-    >>> asked = asked_of(resolve("vit_base_patch16_224").config)
-    >>> on = basis_of(asked, Scenario(batch=1, precision="amp-bf16"), "rtx4090")
+    >>> config = resolve("vit_base_patch16_224").config
+    >>> on = basis_of(config, Scenario(batch=1, precision="amp-bf16"), "rtx4090")
     >>> list(notes_on(on, Work(gemm_flops=10**13, launches=200)))
     ['batches below 16 were timed on other cards and hosts']
     """

@@ -9,12 +9,13 @@ from typing import Any
 from vitcost.config.scenario import Scenario
 from vitcost.engine.model import Config
 from vitcost.errors import NotCovered
-from vitcost.hardware.basis import Asked, Basis, asked_of, basis_of
+from vitcost.hardware.basis import Basis, basis_of
 from vitcost.hardware.cards import Card
 from vitcost.hardware.constants import host_seconds
 from vitcost.hardware.far import far, is_far, notes_on
 from vitcost.hardware.predicted import Part, Time, TurningPoints
 from vitcost.hardware.rates import Rates, seconds_of
+from vitcost.hardware.work import work
 from vitcost.hardware.work_classes import Setup, Work, total
 
 __all__ = ["Part", "Time", "TurningPoints", "predict", "turning_points"]
@@ -36,13 +37,8 @@ def predict(config: Config, scenario: Scenario, gpu: "str | Card", **given: Any)
     >>> predict(config, Scenario(batch=256, precision="amp-bf16"), "h100-sxm").basis
     'of_its_kind'
     """
-    return predicted(asked_of(config), scenario, gpu, **given)
-
-
-def predicted(asked: Asked, scenario: Scenario, gpu: "str | Card", **given: Any) -> Time:
-    """The time of one step of any model whose work is known."""
-    on = basis_of(asked, scenario, gpu, **given)
-    parts = asked.parts(on.scenario, on.setup)
+    on = basis_of(config, scenario, gpu, **given)
+    parts = work(config, on.scenario, on.setup)
     return _time(on._replace(rates=_rates(on, total(parts))), parts)
 
 

@@ -47,12 +47,7 @@ FASTER_TRANSFORMER_TOKENS = 384
 
 
 def work(
-    config: Config,
-    scenario: Scenario,
-    setup: Setup,
-    *,
-    optimizer: str = "",
-    sizes: Sizes | None = None,
+    config: Config, scenario: Scenario, setup: Setup, *, sizes: Sizes | None = None
 ) -> dict[str, Work]:
     """The work of one step, by part of the model; ``optimizer`` is in place of the scenario's.
 
@@ -70,29 +65,21 @@ def work(
     True
     """
     run = run_of(config, scenario, setup)
-    if isinstance(run, Traced | Digested):
-        if isinstance(run, Digested):
-            parts = summed(run.passed, run.batch, setup)
-        else:
-            parts = lowered(run.passed, run.batch, setup)
-        if setup.training:
-            trained = run.rows().cost.trainable
-            parts["optimizer"] = _update(run, trained, setup, optimizer or scenario.optimizer)
-        return parts
-    # the tokens of a single head are contiguous
-    one_head = run.sizes.get("a") == 1
-    launched = steps(run.kernels(), setup, one_head)
-    if sizes is not None:
-        run = run_of(config, scenario, setup, sizes)
-    parts = {}
-    for step in launched:
-        part = _part(step.path)
-        parts[part] = parts.get(part, Work()) + _work(step, run.sizes)
+    if isinstance(run, Digested):
+        parts = summed(run.passed, run.batch, setup)
+    elif isinstance(run, Traced):
+        parts = lowered(run.passed, run.batch, setup)
+    else:
+        # the heads of one lie in order
+        launched = steps(run.kernels(), setup, one_head=run.sizes.get("a") == 1)
+        if sizes is not None:
+            run = run_of(config, scenario, setup, sizes)
+        parts = {}
+        for step in launched:
+            part = _part(step.path)
+            parts[part] = parts.get(part, Work()) + _work(step, run.sizes)
     if setup.training:
-        # every parameter belongs to one op, which is launched once for each layer
-        forward = (step for step in run.kernels() if step.op.trains)
-        trained = sum(times(step, run.sizes) * params(step.op, run.sizes) for step in forward)
-        parts["optimizer"] = _update(run, trained, setup, optimizer or scenario.optimizer)
+        parts["optimizer"] = _update(run, setup)
     return parts
 
 
@@ -235,11 +222,11 @@ def _padded_attention(op: Op, sizes: Sizes, back: bool) -> int:
     return 2 * numel(outer, sizes) * lengths * (3 * wide + 2 * deep if back else wide + deep)
 
 
-def _update(run: Workload, count: Size, setup: Setup, name: str) -> Work:
-    """The bytes and the products of an optimizer's step on ``count`` parameters."""
-    row = OPTIMIZERS[name]
+def _update(run: Workload, setup: Setup) -> Work:
+    """The bytes and the products of an optimizer's step on the parameters that train."""
+    row = OPTIMIZERS[run.scenario.optimizer]
     if not row.rest:
-        return _moved(row, count, setup)
+        return _moved(row, _trained(run), setup)
     work = Work()
     for parameter in run.parameters():
         if parameter.trains:
@@ -249,6 +236,14 @@ def _update(run: Workload, count: Size, setup: Setup, name: str) -> Work:
             if part.products is not None:
                 work += Work(bf16_flops=number * part.products(shape))
     return work
+
+
+def _trained(run: Workload) -> Size:
+    if isinstance(run, Traced | Digested):
+        return run.rows().cost.trainable
+    # every parameter stands on one op, which is launched once a layer
+    forward = (step for step in run.kernels() if step.op.trains)
+    return sum(times(step, run.sizes) * params(step.op, run.sizes) for step in forward)
 
 
 def _moved(row: Optimizer, count: Size, setup: Setup) -> Work:
