@@ -1,6 +1,6 @@
 """A quantity explained: the formula, the same with numbers put in, its result and its source."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -136,42 +136,61 @@ class _Spelled(NamedTuple):
 
 
 def _of_text(known: Fixed) -> _Spelled:
-    """The formula as the textbook spells it."""
-    compares = isinstance(known.value, tuple)
-    shown = {name: f"O({text})" if compares else text for name, text in known.terms.items()}
-    numbers = {name: put_in(text, known.numbers) for name, text in known.rounded.items()}
-    letters = tuple(
-        Letter(name, known.meanings.get(name, meaning(name)), known.numbers[name])
-        for name in sorted(known.letters, key=in_order)
-    )
-    return _Spelled(
-        known.whole or _together(shown, compares),
-        put_in(known.whole, known.numbers) if known.whole else _together(numbers, compares),
-        known.value,
-        tuple(Term(name, shown[name], numbers[name], known.values[name]) for name in shown),
-        letters,
-    )
+    """The textbook's own text."""
 
+    def term(name: str, formula: str, rounded: str, value: Size) -> Term:
+        return Term(name, formula, put_in(rounded, known.numbers), value)
 
-def _together(texts: Mapping[str, str], compares: bool) -> str:
-    if compares:
-        return "; ".join(f"{name}: {text}" for name, text in texts.items())
-    return " + ".join(texts.values())
+    shape = "O({})" if isinstance(known.value, tuple) else "{}"
+    terms = tuple(
+        term(name, shape.format(text), known.rounded[name], known.values[name])
+        for name, text in known.terms.items()
+    )
+    whole = term("", known.whole, known.whole, known.value) if known.whole else None
+    return _spelled(known, terms, whole, known.letters)
 
 
 def _of_symbols(row: Formula, config: Any, scenario: Scenario) -> _Spelled:
-    """The formula from the engine, with letters for sizes."""
-    load()
-    terms = RULES[row.rule](row, config, scenario)
+    """The answer of the engine in letters."""
+    sp = load()
+    found = RULES[row.rule](row, config, scenario)
+    compares = isinstance(found.value, tuple)
+
+    def term(name: str, expr: Expr) -> Term:
+        numbers = found.numbers
+        formula = f"O({text(growth(expr))})" if compares else text(expr)
+        put = text(expr, lambda letter: str(numbers[letter]))
+        return Term(name, formula, put, value(expr, numbers))
+
+    terms = tuple(term(name, expr) for name, expr in found.terms.items())
+    whole = None if found.whole is None else term("", found.whole)
+    used = {each.name for x in found.terms.values() for each in sp.sympify(x).free_symbols}
+    return _spelled(found, terms, whole, used)._replace(how=found.how, note=found.note)
+
+
+def _spelled(
+    known: Fixed | Found, terms: tuple[Term, ...], whole: Term | None, letters: Iterable[str]
+) -> _Spelled:
+    """The terms one after another, or their sum in their place, with the letters of the terms."""
+    shown = terms if whole is None else (whole,)
+    compares = isinstance(known.value, tuple)
     return _Spelled(
-        _joined(terms, _formula),
-        _joined(terms, _substituted),
-        terms.value,
-        tuple(_term(terms, name, expr) for name, expr in terms.terms.items()),
-        _letters(terms),
-        terms.how,
-        terms.note,
+        _joined({term.name: term.formula for term in shown}, compares),
+        _joined({term.name: term.substituted for term in shown}, compares),
+        known.value,
+        terms,
+        tuple(
+            Letter(name, known.meanings.get(name, meaning(name)), known.numbers[name])
+            for name in sorted(letters, key=in_order)
+        ),
     )
+
+
+def _joined(texts: Mapping[str, str], compares: bool) -> str:
+    """Summands, or the cells of a comparison."""
+    if compares:
+        return "; ".join(f"{name}: {text}" for name, text in texts.items())
+    return " + ".join(texts.values())
 
 
 def _latex(quantity: str, spelled: _Spelled) -> str | None:
@@ -185,38 +204,3 @@ def _latex(quantity: str, spelled: _Spelled) -> str | None:
         lines.append(rf"\text{{{escaped(term.name)}}} &= {tex(term.formula)} &&= {number}")
     body = " \\\\\n".join(lines)
     return f"\\begin{{align*}}\n{body}\n\\end{{align*}}"
-
-
-def _compares(terms: Found) -> bool:
-    """Whether the terms are cells of a comparison, not summands."""
-    return isinstance(terms.value, tuple)
-
-
-def _joined(terms: Found, spell: Callable[[Found, Expr], str]) -> str:
-    if _compares(terms):
-        return "; ".join(f"{name}: {spell(terms, expr)}" for name, expr in terms.terms.items())
-    shown = terms.terms.values() if terms.whole is None else [terms.whole]
-    # a sum without terms is 0: SGD keeps no states
-    return " + ".join(spell(terms, expr) for expr in shown) or "0"
-
-
-def _formula(terms: Found, expr: Expr) -> str:
-    return f"O({text(growth(expr))})" if _compares(terms) else text(expr)
-
-
-def _substituted(terms: Found, expr: Expr) -> str:
-    return text(expr, lambda letter: str(terms.numbers[letter]))
-
-
-def _term(terms: Found, name: str, expr: Expr) -> Term:
-    return Term(name, _formula(terms, expr), _substituted(terms, expr), value(expr, terms.numbers))
-
-
-def _letters(terms: Found) -> tuple[Letter, ...]:
-    used: set[str] = set()
-    for expr in terms.terms.values():
-        used.update(each.name for each in load().sympify(expr).free_symbols)
-    return tuple(
-        Letter(name, terms.meanings.get(name, meaning(name)), terms.numbers[name])
-        for name in sorted(used, key=in_order)
-    )
