@@ -8,6 +8,7 @@ scenario make. The module is left as it was.
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,14 +21,7 @@ from vitcost.check.differences import ModelCheck
 from vitcost.check.expected import written_out
 from vitcost.check.running import Running, kept, running
 from vitcost.check.scopes import Scopes
-from vitcost.check.stepwise import (
-    LARGEST_REAL,
-    Found,
-    LeftOut,
-    by_allocator,
-    peak_on_card,
-    stepwise,
-)
+from vitcost.check.stepwise import LARGEST_REAL, Found, by_allocator, by_card, stepwise
 from vitcost.config.scenario import Scenario
 from vitcost.costs.memory import states, step_peak
 from vitcost.errors import ConfigError, NotCovered
@@ -181,19 +175,11 @@ def _allocated(asked: _Own) -> Iterator[Found]:
 
 
 def _on_card(asked: _Own) -> Iterator[Found]:
-    """The peak as the allocator of a CUDA card measures it: tensors, and the workspace of its
-    kernels."""
-    predicted = asked.peak("cuda")
+    """The peak by the allocator of a CUDA card: tensors, and the workspace of its kernels."""
+    # a card's kernels take scratch that a trace does not see, and blocks are multiples of 512 bytes
     with ExitStack() as stack:
-        actual = peak_on_card(predicted, lambda: _started(asked, stack, "cuda"))
-    if isinstance(actual, LeftOut):
-        yield actual
-        return
-    # a card's kernels allocate scratch that a trace does not see, and blocks are multiples of 512
-    # bytes
-    over = actual - predicted
-    why = f"workspace of kernels and rounding of blocks, {over:,} bytes: no tensors of the model"
-    yield Compared("", "peak_bytes_card", predicted, actual, why if over > 0 else "")
+        step = partial(_started, asked, stack, "cuda")
+        yield from by_card(asked.peak("cuda"), step, "no tensors of the model")
 
 
 COST_STEPS: Mapping[str, Callable[[_Own], Iterator[Any]]] = {

@@ -18,15 +18,8 @@ from vitcost.check.counters import fill, kept
 from vitcost.check.differences import ModelCheck
 from vitcost.check.expected import written_out
 from vitcost.check.reference import beyond, build
-from vitcost.check.step_witnesses import (
-    Loss,
-    Step,
-    cross_entropies,
-    means,
-    optimizer,
-    tracked,
-)
-from vitcost.check.stepwise import Found, LeftOut, by_allocator, peak_on_card, stepwise
+from vitcost.check.step_witnesses import Loss, Step, cross_entropies, means, optimizer, tracked
+from vitcost.check.stepwise import Found, LeftOut, by_allocator, by_card, stepwise
 from vitcost.check.trainable_models import adapted, frozen
 from vitcost.config.scenario import Scenario
 from vitcost.costs.memory import loss_bytes, states, step_peak
@@ -36,6 +29,7 @@ from vitcost.engine.ops import Sizes
 from vitcost.engine.workload import workload
 from vitcost.errors import ConfigError, NotCovered
 from vitcost.traced.alive import upper
+from vitcost.traced.fake_run import AUTOCASTS, CASTS
 from vitcost.traced.inputs import inputs_of
 from vitcost.traced.module_rows import rows
 from vitcost.traced.trace import How
@@ -48,11 +42,6 @@ __all__ = ["MEMORY_STEPS", "MemoryCase", "compare_memory", "scenario_of"]
 # are assumed to be at most a thirtieth of the rest
 _CARD_WORKSPACE, _CARD_SHARE = 32 * 2**20, 30
 
-_DTYPES = {
-    "amp-bf16": torch.bfloat16, "bf16": torch.bfloat16, "amp-fp16": torch.float16,
-    "fp16": torch.float16,
-}  # fmt: skip
-
 
 class MemoryCase(NamedTuple):
     """A model, and the step that is compared."""
@@ -62,16 +51,14 @@ class MemoryCase(NamedTuple):
 
     @property
     def autocast(self) -> torch.dtype | None:
-        amp = self.scenario.precision.startswith("amp")
-        return _DTYPES[self.scenario.precision] if amp else None
+        return AUTOCASTS.get(self.scenario.precision)
 
     def model(self) -> nn.Module:
-        """The real model on the meta device, in training mode."""
-        how = self.scenario
-        case = self.case
+        """The real model on meta, in training mode."""
+        how, case = self.scenario, self.case
         model = case.model(fused=how.attention == "sdpa", training=True)
-        if how.precision in _DTYPES and self.autocast is None:
-            model.to(_DTYPES[how.precision])
+        if how.precision in CASTS:
+            model.to(CASTS[how.precision])
         if case.config.dist_token and hasattr(model, "distilled_training"):
             # timm's distilled models return both heads in training if this flag is set
             model.distilled_training = True  # type: ignore[assignment]
@@ -212,17 +199,9 @@ def _on_card(asked: MemoryCase) -> Iterator[Found]:
     """The peak as the allocator of a CUDA card measures it; the formulas predict the
     tensors in it."""
     formula = int(asked.predicted("cuda").total_bytes)
-    actual = peak_on_card(formula, lambda: asked.step("cuda"))
-    if isinstance(actual, LeftOut):
-        yield actual
-        return
     most = _CARD_WORKSPACE + formula // _CARD_SHARE
-    why = (
-        f"workspace of kernels and rounding of blocks, {actual - formula:,} bytes: not in the "
-        f"formulas, and taken as such up to {most:,}"
-    )
-    explained = 0 < actual - formula <= most
-    yield Compared("", "peak_bytes_card", formula, actual, why if explained else "")
+    known = f"not in the formulas, and taken as such up to {most:,}"
+    yield from by_card(formula, lambda: asked.step("cuda"), known, most)
 
 
 MEMORY_STEPS: Mapping[str, Callable[[MemoryCase], Iterator[Any]]] = {

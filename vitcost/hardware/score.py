@@ -7,14 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from vitcost.errors import VitcostError
-from vitcost.hardware.calibrate import (
-    fitted,
-    held_out,
-    host_of_rows,
-    mean,
-    percentile,
-    predicted,
-)
+from vitcost.hardware.calibrate import fitted, held_out, host_of_rows, mean, percentile, predicted
 from vitcost.hardware.cards import Card
 from vitcost.hardware.constants import Calibration
 from vitcost.hardware.least_squares import halves_of

@@ -11,16 +11,7 @@ from vitcost.config.vit_config import ViTConfig, configure
 from vitcost.engine.kinds import KINDS
 from vitcost.engine.launches import Launches, Step, moved, times
 from vitcost.engine.model import Config
-from vitcost.engine.ops import (
-    Op,
-    Size,
-    Sizes,
-    bytes_of,
-    flops,
-    numel,
-    params,
-    share,
-)
+from vitcost.engine.ops import Op, Size, Sizes, bytes_of, flops, numel, params, share
 from vitcost.engine.workload import Workload, workload
 from vitcost.hardware.backward_work import ACCUMULATED, backward, rerun
 from vitcost.hardware.kernel_passes import (

@@ -9,17 +9,7 @@ gradient times the scale.
 from collections.abc import Iterator
 from functools import lru_cache
 
-from vitcost.traced.trace import (
-    BORN,
-    DIES,
-    ITEMSIZE,
-    LOOK,
-    Array,
-    Operator,
-    Pass,
-    coded,
-    decoded,
-)
+from vitcost.traced.trace import BORN, DIES, ITEMSIZE, LOOK, Array, Operator, Pass, coded, decoded
 
 __all__ = ["scaled"]
 
