@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from vitcost.engine.parts import part_of
 from vitcost.errors import NotCovered, UnknownName
 from vitcost.traced.card import kernel_of_card
+from vitcost.traced.fakes import switched
 
 __all__ = ["adapt", "attention", "freeze", "recompute"]
 
@@ -218,18 +219,13 @@ def attention(model: nn.Module, how: str, platform: str) -> Iterator[None]:
 
 @contextmanager
 def _eager(model: nn.Module) -> Iterator[None]:
-    """Switches to plain products, by timm's and transformers' own settings."""
-    switched: list[tuple[Any, str]] = []
-    for module in model.modules():
-        if getattr(module, "fused_attn", None) is True:
-            module.fused_attn = False  # type: ignore[assignment]
-        config: Any = getattr(module, "config", None)
-        kind = getattr(config, "_attn_implementation", None)
-        if isinstance(kind, str) and kind != "eager":
-            switched.append((config, kind))
-            config._attn_implementation = "eager"
-    try:
+    """timm's and transformers' own switch to plain products."""
+    with ExitStack() as stack:
+        for module in model.modules():
+            if getattr(module, "fused_attn", None) is True:
+                module.fused_attn = False  # type: ignore[assignment]
+            config = getattr(module, "config", None)
+            kind = getattr(config, "_attn_implementation", None)
+            if isinstance(kind, str) and kind != "eager":
+                stack.enter_context(switched(config, _attn_implementation="eager"))
         yield
-    finally:
-        for config, kind in reversed(switched):
-            config._attn_implementation = kind

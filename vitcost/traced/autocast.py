@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from vitcost.errors import NotCovered
+from vitcost.traced.fakes import switched
 from vitcost.traced.leaves import tensors
 
 __all__ = ["AUTOCAST", "CARD", "autocast", "inference_as_no_grad", "recomputing", "register"]
@@ -121,11 +122,8 @@ def recomputing() -> Iterator[None]:
         clear()
         _COPIES.clear()
 
-    torch.clear_autocast_cache = both
-    try:
+    with switched(torch, clear_autocast_cache=both):
         yield
-    finally:
-        torch.clear_autocast_cache = clear
 
 
 @contextmanager
@@ -138,8 +136,6 @@ def inference_as_no_grad() -> Iterator[None]:
     ...     torch.is_inference_mode_enabled(), torch.is_grad_enabled()
     (False, False)
     """
-    mode: Any = torch.inference_mode
-    methods = mode.__enter__, mode.__exit__
     before: list[tuple[bool, bool]] = []
 
     def enter(self: Any) -> None:
@@ -152,12 +148,9 @@ def inference_as_no_grad() -> Iterator[None]:
         torch.set_grad_enabled(grad)
         torch.set_autocast_cache_enabled(cache)
 
-    with torch.inference_mode(False), torch.set_grad_enabled(torch.is_grad_enabled()):
-        mode.__enter__, mode.__exit__ = enter, leave
-        try:
-            yield
-        finally:
-            mode.__enter__, mode.__exit__ = methods
+    mode = switched(torch.inference_mode, __enter__=enter, __exit__=leave)
+    with torch.inference_mode(False), torch.set_grad_enabled(torch.is_grad_enabled()), mode:
+        yield
 
 
 def _register(aten: Any, name: str, rule: Callable[..., Any]) -> None:

@@ -19,6 +19,7 @@ from vitcost.engine.ops import Op
 from vitcost.engine.ops import Tensor as Axes
 from vitcost.errors import NotCovered
 from vitcost.traced.autocast import CARD, register
+from vitcost.traced.fakes import switched
 
 __all__ = ["KERNELS", "flash", "install", "kernel_of_card", "raised_in_backward"]
 
@@ -157,12 +158,8 @@ def kernel_of_card(attention: str) -> Iterator[None]:
     >>> _Rules.attention
     'sdpa'
     """
-    before = _Rules.attention, _Rules.tracing
-    _Rules.attention, _Rules.tracing = attention, True
-    try:
+    with switched(_Rules, attention=attention, tracing=True):
         yield
-    finally:
-        _Rules.attention, _Rules.tracing = before
 
 
 def _attention(

@@ -18,7 +18,7 @@ from vitcost.errors import NotCovered
 from vitcost.traced import apply_flags, card
 from vitcost.traced.autocast import CARD, autocast, inference_as_no_grad, recomputing
 from vitcost.traced.chosen_loss import Loss
-from vitcost.traced.fakes import attributes, put, types_of, unchanged
+from vitcost.traced.fakes import attributes, put, switched, types_of, unchanged
 from vitcost.traced.inputs import Arguments, Inputs
 from vitcost.traced.leaves import leaves
 from vitcost.traced.record import Recorder
@@ -53,6 +53,8 @@ class _Mode(FakeTensorMode):  # type: ignore[no-untyped-call]
 # the parameters' types; under autocast the type of products
 CASTS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 AUTOCASTS = {"amp-bf16": torch.bfloat16, "amp-fp16": torch.float16}
+# torch logs the traceback of an operator that no shape fits; a message says it already
+_LOG = logging.getLogger("torch._subclasses.fake_tensor")
 
 
 def run(
@@ -77,7 +79,7 @@ def run(
     with ExitStack() as stack:
         stack.enter_context(unchanged(model))
         stack.enter_context(no_fast_path())
-        stack.enter_context(_no_log())
+        stack.enter_context(switched(_LOG, disabled=True))
         stack.enter_context(recomputing())
         stack.enter_context(inference_as_no_grad())
         mode = _Mode(allow_non_fake_inputs=True)
@@ -237,17 +239,6 @@ def uncollected() -> Iterator[None]:
     finally:
         if was:
             gc.enable()
-
-
-@contextmanager
-def _no_log() -> Iterator[None]:
-    """Silences torch's log of an operator that no shape fits; the error message says the same."""
-    log = logging.getLogger("torch._subclasses.fake_tensor")
-    was, log.disabled = log.disabled, True
-    try:
-        yield
-    finally:
-        log.disabled = was
 
 
 @contextmanager

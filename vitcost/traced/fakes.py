@@ -8,7 +8,28 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import unset_fake_temporarily
 
-__all__ = ["attributes", "put", "unchanged"]
+__all__ = ["attributes", "put", "switched", "unchanged"]
+
+
+@contextmanager
+def switched(owner: Any, **values: Any) -> Iterator[None]:
+    """Gives attributes of an object other values until the end.
+
+    >>> layer = nn.Linear(2, 3)
+    >>> with switched(layer, training=False):
+    ...     layer.training
+    False
+    >>> layer.training
+    True
+    """
+    before = {name: getattr(owner, name) for name in values}
+    try:
+        for name, value in values.items():
+            setattr(owner, name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(owner, name, value)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ it saves, and hooks of ``nn.Module`` say which module runs.
 import sys
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple
 from weakref import ref
 
@@ -20,6 +20,7 @@ from torch.nn.modules import module as torch_modules
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from vitcost.errors import NotCovered
+from vitcost.traced.fakes import switched
 from vitcost.traced.finite import answer, remember
 from vitcost.traced.leaves import tensors
 from vitcost.traced.opaque import need_traceable
@@ -141,14 +142,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.targets_bytes = targets.untyped_storage().nbytes()
         return targets
 
-    @contextmanager
-    def quiet(self) -> Iterator[None]:
-        """Operators inside it are not recorded."""
-        before, self._quiet = self._quiet, True
-        try:
-            yield
-        finally:
-            self._quiet = before
+    def quiet(self) -> AbstractContextManager[None]:
+        """Operators in it are not recorded."""
+        return switched(self, _quiet=True)
 
     def mark(self, kind: str, path: str) -> None:
         """Records a hook of ``fully_shard``, run here for the module at a path."""
