@@ -1,7 +1,7 @@
 """Traces of a module that are made when they are asked for."""
 
 from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import nn
@@ -24,36 +24,32 @@ _FIELDS = ("input", "loss", "img_size", "input_size", "in_chans")
 _BUILT = ("num_classes", "img_size", "in_chans")
 
 
-class OfModule(Traces):
-    """Traces of a module: of a single batch when it is asked for, and as polynomials for all
-    batches.
+@dataclass(eq=False)
+class OfModule:
+    """Traces of a module: of one batch as it is asked for, of others as polynomials in it.
 
-    ``inputs`` are as ``--input`` spells them, a callable of the batch, or example tensors;
-    ``beside`` is what a factory returned beside the module, ``found`` looks up a loss by its name.
-    ``rebuild`` makes the module with other constructor arguments, or is None if these are not
-    known; ``built`` are the arguments of this module.
+    ``given`` inputs are as ``--input`` spells them, a callable of the batch, or example tensors;
+    ``beside`` is what a factory returned beside the module, ``found`` how a loss is found by its
+    name. ``rebuild`` makes the module with other arguments of its constructor, and None says that
+    these are unknown; ``built`` are the arguments of this module.
     """
 
-    def __init__(
-        self,
-        module: nn.Module,
-        name: str,
-        *,
-        inputs: Any = None,
-        images: Mapping[str, Any] = MappingProxyType({}),
-        loss: Any = None,
-        beside: Any = None,
-        notes: Sequence[str] = (),
-        found: Callable[[str], Callable[..., Any]] | None = None,
-        rebuild: Callable[[Mapping[str, Any]], nn.Module] | None = None,
-        built: Mapping[str, Any] = MappingProxyType({}),
-    ) -> None:
-        self.rebuild, self.built = rebuild, built
-        self.module, self.name, self.notes, self.found = unwrapped(module), name, notes, found
-        self.given, self.images, self.beside, self.loss = inputs, images, beside, loss
-        fed = _images(images) if images else inputs
-        with users_code(f"{name}: its inputs"):
-            self.inputs = inputs_of(self.module, fed, beside)
+    module: nn.Module
+    name: str
+    given: Any = None
+    images: Mapping[str, Any] = field(default_factory=dict)
+    loss: Any = None
+    beside: Any = None
+    notes: Sequence[str] = ()
+    found: Callable[[str], Callable[..., Any]] | None = None
+    rebuild: Callable[[Mapping[str, Any]], nn.Module] | None = None
+    built: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.module = unwrapped(self.module)
+        fed = _images(self.images) if self.images else self.given
+        with users_code(f"{self.name}: its inputs"):
+            self.inputs = inputs_of(self.module, fed, self.beside)
         self._at: dict[tuple[How, int], Trace] = {}
         self._lines: dict[How, Trace] = {}
 
@@ -99,30 +95,26 @@ class OfModule(Traces):
                 # images of the same size with another number of channels
                 size = getattr(module, "pretrained_cfg", {}).get("input_size", ())[1:]
                 images = {"img_size": tuple(size), **images} if size else images
-        return OfModule(
-            module,
-            self.name,
-            inputs=inputs,
+        return replace(
+            self,
+            module=module,
+            given=inputs,
             images={} if inputs is not None else {**self.images, **images},
             loss=overrides.get("loss", self.loss),
-            beside=self.beside,
-            notes=self.notes,
-            found=self.found,
-            rebuild=self.rebuild,
             built=built or self.built,
         )
 
     def _check(self, overrides: Mapping[str, Any]) -> None:
         known = dict.fromkeys((*_FIELDS, *(_BUILT if self.rebuild is not None else ())))
-        for field, value in overrides.items():
-            if field not in known:
+        for name, value in overrides.items():
+            if name not in known:
                 raise ConfigError(
-                    f"{self.name} is traced, so that it has no field {field}: it has "
+                    f"{self.name} is traced, so that it has no field {name}: it has "
                     f"{', '.join(known)}, and a factory takes arguments: "
                     "package.module:factory(img_size=384)"
                 )
-            if field in FIELDS:
-                checked(field, *FIELDS[field], value)
+            if name in FIELDS:
+                checked(name, *FIELDS[name], value)
 
     def to_dict(self) -> dict[str, Any]:
         trace = next(iter((*self._lines.values(), *self._at.values())), None)

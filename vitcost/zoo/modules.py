@@ -85,7 +85,7 @@ def from_torch(
             return resolved._replace(source=f"{resolved.source}; torch.compile", flags=flags)
     called = name or type(module).__name__
     if inputs is not None or loss is not None:
-        options = {"inputs": inputs, "loss": loss, "found": function}
+        options = {"given": inputs, "loss": loss, "found": function}
         return of_module(Built(module), called, kind, "with inputs or a loss of its own", **options)
     try:
         need_unchanged(module)
@@ -132,7 +132,7 @@ def of_factory(model: str) -> Resolved:
 def traced(model: str, input: Any = None, loss: Any = None) -> Resolved:
     """The model that a factory builds, traced with these inputs and this loss."""
     built, reason = _built(model), "with inputs or a loss of its own"
-    options = {"inputs": input, "loss": loss, "found": function}
+    options = {"given": input, "loss": loss, "found": function}
     return of_module(built, model, name_of(built.module), reason, **options)
 
 
