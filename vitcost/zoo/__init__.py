@@ -181,35 +181,21 @@ def _based_or_traced(model: str) -> Base:
     if model_files.is_path(model):
         traced = _traced_file(model)
         return _based(model, model_files.described(model, _named)) if traced is None else traced
+    # loaded late: each loader costs every start
+    from vitcost.zoo import digests, tracing
     from vitcost.zoo.timm.others import class_of
 
     if class_of(model) is not None:
-        resolved = _by_trace(model, "timm")
+        resolved = digests.of_timm(model) or tracing.of_timm(model)
     else:
-        # imported late, since each loader slows every start
         from vitcost.zoo import modules
 
         if modules.is_factory(model):
             return described(modules.of_factory(model))
-        resolved = _by_trace(model, "hub") if "/" in model else None
+        resolved = digests.of_hub(model) or tracing.of_hub(model) if "/" in model else None
     if resolved is None:
         raise _unknown(model)
     return resolved.as_base()
-
-
-def _by_trace(name: str, library: str) -> Resolved | None:
-    """A name of ``timm`` or of the ``hub`` that has no formula: from the digest of its trace, else
-    traced here."""
-    from vitcost.zoo import digests
-
-    kept = digests.of_timm if library == "timm" else digests.of_hub
-    resolved = kept(name)
-    if resolved is not None:
-        return resolved
-    from vitcost.zoo import tracing
-
-    traced = tracing.of_timm if library == "timm" else tracing.of_hub
-    return traced(name)
 
 
 _TOWERS = ("vision", "text")
@@ -316,21 +302,14 @@ def _traced_file(path: str) -> Base | None:
     other file."""
     from vitcost.zoo import model_files
 
-    if path.endswith(".gz"):
+    data = model_files.read(path) if path.lower().endswith(".json") else {}
+    if path.endswith(".gz") or str(data.get("schema", "")).startswith("vitcost.trace/"):
         from vitcost.zoo import tracing
 
         return tracing.of_file(path)
-    if not path.lower().endswith(".json"):
-        return None
-    data = model_files.read(path)
-    if str(data.get("schema", "")).startswith("vitcost.trace/"):
-        from vitcost.zoo import tracing
-
-        return tracing.of_file(path)
-    if "model_type" not in data:
-        return None
     try:
-        model_files.described(path, _named)
+        if "model_type" in data:
+            model_files.described(path, _named)
     except NotCovered:
         from vitcost.zoo import tracing
 

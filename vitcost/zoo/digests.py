@@ -9,9 +9,10 @@ from typing import cast
 from vitcost.engine.model import Config
 from vitcost.errors import NotCovered
 from vitcost.traced.classifier import with_classes
-from vitcost.traced.digest import Entry, Refused, index, read
+from vitcost.traced.digest import Entry, Index, Refused, index, read
 from vitcost.traced.digested import DigestedModel
 from vitcost.traced.traced_model import TracedModel
+from vitcost.zoo.aliases import on_the_hub
 from vitcost.zoo.found import Resolved
 
 __all__ = ["HUB", "TIMM", "entries", "file_of", "library", "of_hub", "of_timm", "refused"]
@@ -24,27 +25,23 @@ _REASON = "no formula here describes it"
 
 
 def entries() -> Mapping[str, Entry]:
-    """The index entry of each name of timm, and of each id of the hub, that has a digest."""
-    return {**_entries(TIMM), **_entries(HUB)}
+    """The index entry of each name of timm and each id of the hub that has a digest."""
+    return {**_index(TIMM).entries, **_index(HUB).entries}
 
 
 def refused() -> Mapping[str, Refused]:
-    """The names in the digests that cannot be traced."""
-    return {**_refused(TIMM), **_refused(HUB)}
+    """The names of the digests that no trace can follow."""
+    return {**_index(TIMM).refused, **_index(HUB).refused}
 
 
-def _refused(file: Path) -> Mapping[str, Refused]:
-    return index(str(file)).refused if file.exists() else {}
-
-
-def _entries(file: Path) -> Mapping[str, Entry]:
-    return index(str(file)).entries if file.exists() else {}
+def _index(file: Path) -> Index:
+    return index(str(file)) if file.exists() else Index(str(file), "", "", {}, b"", 0, {})
 
 
 def library(name: str) -> str:
-    """The library of a name in the digests, and that library's version."""
-    of_timm = name in _entries(TIMM) or name in _refused(TIMM)
-    return index(str(TIMM if of_timm else HUB)).library
+    """The library of a name in the digests, and its version."""
+    timm = _index(TIMM)
+    return (timm if name in {**timm.entries, **timm.refused} else _index(HUB)).library
 
 
 def file_of(name: str) -> Path | None:
@@ -57,7 +54,7 @@ def file_of(name: str) -> Path | None:
         # a table of ids that other names do not need
         from vitcost.zoo.hub_traced import TRACED
 
-        return HUB if name.removeprefix("hf-hub:").removeprefix("hf_hub:") in TRACED else None
+        return HUB if on_the_hub(name) in TRACED else None
     from vitcost.zoo.timm.others import class_of
 
     return None if class_of(name) is None else TIMM
@@ -76,18 +73,17 @@ def of_timm(name: str) -> Resolved | None:
 
 
 def of_hub(name: str) -> Resolved | None:
-    """An id of the hub in the digest, with the inputs of its processor; None for any other id."""
-    path = name.removeprefix("hf-hub:").removeprefix("hf_hub:")
-    return _of(HUB, name, path, "transformers'", partial(_here, "of_hub", name))
+    """An id of the hub that its digest has, of the inputs of its processor; None for another."""
+    return _of(HUB, name, on_the_hub(name), "transformers'", partial(_here, "of_hub", name))
 
 
 def _of(
     file: Path, name: str, entry: str, whose: str, here: Callable[[], TracedModel | None]
 ) -> Resolved | None:
-    """The model of a name, from its entry in a file; ``here`` traces the same module for scenarios
-    that the file lacks."""
-    if entry not in _entries(file):
-        _need_traceable(_refused(file).get(entry), name, whose)
+    """A name by its entry in a file; ``here`` traces the same module for scenarios that the file
+    lacks."""
+    if entry not in _index(file).entries:
+        _need_traceable(_index(file).refused.get(entry), name, whose)
         return None
     entry_digest = read(str(file), entry)
     model = DigestedModel(name, entry_digest, _REASON, here)
@@ -118,16 +114,12 @@ def _of_tag(name: str) -> Resolved | None:
     classes = model.digest.classes
     if tag == Tag(num_classes=classes):
         return untagged._replace(name=name)
-    image = model.digest.entry.image[1:]
-    if tag.img_size in (None, image):
-        ruled = with_classes(model.digest, tag.num_classes)
-        if ruled is not None:
-            here = partial(_here, "of_timm", name)
-            other = DigestedModel(name, ruled, _REASON, here)
-            return untagged._replace(name=name, config=cast("Config", other))
-    traced = _here("of_timm", name)
-    if traced is not None:
-        return untagged._replace(name=name, config=cast("Config", traced))
+    image, here = model.digest.entry.image[1:], partial(_here, "of_timm", name)
+    same = tag.img_size in (None, image)
+    ruled = with_classes(model.digest, tag.num_classes) if same else None
+    other = here() if ruled is None else DigestedModel(name, ruled, _REASON, here)
+    if other is not None:
+        return untagged._replace(name=name, config=cast("Config", other))
     sizes = ["x".join(map(str, each)) for each in (tag.img_size or image, image)]
     raise NotCovered(
         f"{name} has {tag.num_classes:,} classes and images of {sizes[0]}, the digest of its trace "

@@ -56,7 +56,7 @@ _REQUIRED = ("layers", "width", "patch_size", "image_size")
 _TIMM: Values = {"timm_pool": "avg", "timm_proj_bias": False, "timm_drop": 0.0}
 _POOLS = {"tok": "token", "avg": "avg", "none": ""}
 _POSITIONS = {"learnable": "learn", "sin_cos_2d": "fixed"}
-# a field of the config, and the key that has its value
+# a field, and the key whose value it is, or is computed from
 _KEYS = {
     "img_size": "image_size",
     "patch_size": "patch_size",
@@ -136,14 +136,11 @@ def _own(vision: Values, top: Values, path: str) -> Described:
     if special and vision.get("block_type") == "default":
         raise NotCovered(f"{path}block_type 'default' has no use for the norms that are asked for")
     fields = {
+        **{field: v[key] for field, key in _KEYS.items()},
         "code": "open_clip",
-        "img_size": v["image_size"],
         "floor_img_size": True,
-        "patch_size": v["patch_size"],
         "patch_bias": False,
         "pre_norm": not v["no_ln_pre"],
-        "embed_dim": v["width"],
-        "depth": v["layers"],
         "num_heads": v["width"] // v["head_width"],
         "mlp_dim": int(v["width"] * v["mlp_ratio"]),
         "qk_norm": v["qk_norm"],

@@ -67,12 +67,8 @@ def text_tower(text: Values, width: int, quick_gelu: bool, path: str) -> TextCon
     head = "linear" if v["proj_bias"] else "projection"
     head = "none" if v["proj_type"] == "none" else head
     fields = {
+        **{field: v[key] for field, key in _KEYS.items()},
         "family": _family(v["pool_type"], text.get("no_causal_mask")),
-        "context_length": v["context_length"],
-        "vocab_size": v["vocab_size"],
-        "embed_dim": v["width"],
-        "num_heads": v["heads"],
-        "depth": v["layers"],
         "mlp_dim": int(v["width"] * v["mlp_ratio"]),
         "act_layer": _activation(text.get("act_kwargs"), quick_gelu, path),
         "head": head,

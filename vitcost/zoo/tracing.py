@@ -8,12 +8,13 @@ from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from vitcost.errors import ConfigError, MissingExtra, NotCovered, VitcostError, shown
 from vitcost.outside.users_code import users_code
 from vitcost.traced.file import read
 from vitcost.traced.traced_model import Filed, TracedModel
+from vitcost.zoo.aliases import on_the_hub
 from vitcost.zoo.found import Base, Resolved
 
 if TYPE_CHECKING:
@@ -36,13 +37,12 @@ __all__ = [
 _MOST_MODULES, _MOST_LABELS = 3000, 10**5
 
 
-class Built:
+class Built(NamedTuple):
     """A module, the values that its factory returned beside it, and how it was built."""
 
-    def __init__(
-        self, module: "nn.Module", beside: Any = None, notes: tuple[str, ...] = ()
-    ) -> None:
-        self.module, self.beside, self.notes = module, beside, notes
+    module: "nn.Module"
+    beside: Any = None
+    notes: tuple[str, ...] = ()
 
 
 def on_meta(
@@ -109,13 +109,7 @@ def _short(error: VitcostError) -> str:
     return str(error).removeprefix("on the meta device: ")[:120]
 
 
-def of_module(
-    built: Built,
-    name: str,
-    kind: str,
-    reason: str,
-    **options: Any,
-) -> Resolved:
+def of_module(built: Built, name: str, kind: str, reason: str, **options: Any) -> Resolved:
     """A module as a model that is traced when it is asked for, with ``options`` of ``OfModule``."""
     from vitcost.traced.module_traces import OfModule
 
@@ -195,7 +189,7 @@ def of_transformers(
         beside = default._replace(
             note=f"inputs of its processor{default.note.removeprefix('inputs')}"
         )
-        built = Built(built.module, beside, built.notes)
+        built = built._replace(beside=beside)
     class_name = type(built.module).__name__
     return of_module(built, path, f"transformers' {class_name}", "no formula here describes it")
 
@@ -208,7 +202,7 @@ def of_hub(name: str) -> Resolved | None:
     """
     from vitcost.zoo.hub_traced import TRACED, UNTRACED
 
-    path = name.removeprefix("hf-hub:").removeprefix("hf_hub:")
+    path = on_the_hub(name)
     if path in UNTRACED:
         raise NotCovered(f"{name} cannot be traced: {UNTRACED[path].reason}")
     row = TRACED.get(path)

@@ -63,10 +63,7 @@ def of(base: str, *groups: Fields, source: str = "", **fields: Any) -> Row:
 
 
 def _merged(groups: tuple[Fields, ...], fields: Fields) -> Fields:
-    merged: dict[str, Any] = {}
-    for group in (*groups, fields):
-        merged.update(group)
-    return merged
+    return {name: value for group in (*groups, fields) for name, value in group.items()}
 
 
 def expand(rows: Rows, name: str) -> tuple[str, dict[str, Any]]:
