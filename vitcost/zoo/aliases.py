@@ -5,21 +5,13 @@ Names are case-sensitive, as in those places: ``ViT-B-32`` is open_clip's, ``ViT
 """
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from vitcost.errors import ConfigError
 from vitcost.zoo.keys import Described
+from vitcost.zoo.papers import Row
 
-__all__ = ["AMBIGUOUS", "ROWS", "Alias", "is_hub_id", "lookup", "names", "on_the_hub"]
-
-
-class Alias(NamedTuple):
-    """Another name for a row of timm's table: the fields that differ, and the source of the
-    name."""
-
-    base: str
-    fields: dict[str, Any]
-    source: str
+__all__ = ["AMBIGUOUS", "ROWS", "is_hub_id", "lookup", "names", "on_the_hub"]
 
 
 _TORCHVISION = "torchvision 0.29, models/vision_transformer.py"
@@ -39,43 +31,43 @@ _DINOV3 = "torch.hub, facebookresearch/dinov3, dinov3/hub/backbones.py"
 _MAE = "facebookresearch/mae, models_mae.py, its encoder alone"
 
 
-def _with_forward(source: str, base: str, fields: dict[str, Any]) -> Alias:
-    """A name whose own code no test runs: its live bytes are computed as for the forward of the row
+def _with_forward(source: str, base: str, fields: dict[str, Any]) -> Row:
+    """A name whose own code no test runs: its bytes alive are computed from the forward of the row
     ``base``."""
-    return Alias(base, fields, f"{source}; bytes alive by the forward of {base}")
+    return Row(base, fields, f"{source}; bytes alive by the forward of {base}")
 
 
-def _dinov2(base: str) -> Alias:
-    """Without xFormers its attention is plain products of scaled queries. For a small model of the
-    package dinov2 0.0.1.dev2, saved bytes and peak of a step equalled those of ``--attention
-    eager`` at batches 2 and 3 in fp32 and amp-bf16; at batch 1 it also saved the scaled queries."""
+def _dinov2(base: str) -> Row:
+    """Without xFormers its attention is plain products of scaled queries. A small model of the
+    package dinov2 0.0.1.dev2 had the saved bytes and the peak of a step of ``--attention eager`` at
+    batches 2 and 3 in fp32 and amp-bf16; at batch 1 it saved the scaled queries too."""
     alias = _with_forward(_DINOV2, f"facebook/{base}", {"qkv_fused": True})
     return alias._replace(source=f"{alias.source}; without xFormers --attention eager")
 
 
-def _dinov3(base: str, **fields: Any) -> Alias:
-    """Its key bias is a parameter that a mask sets to zero; transformers' model has no key bias."""
+def _dinov3(base: str, **fields: Any) -> Row:
+    """Its bias of keys is a parameter, which a mask sets to zero; transformers has none."""
     name = f"facebook/dinov3-{base}-pretrain-lvd1689m"
     return _with_forward(_DINOV3, name, {"qkv_fused": True, "attn_layer": "attn", **fields})
 
 
-def _dino(base: str) -> Alias:
+def _dino(base: str) -> Row:
     return _with_forward(_DINO, base, {"num_classes": 0, "interpolate_pos_encoding": "same"})
 
 
-def _mae(base: str) -> Alias:
+def _mae(base: str) -> Row:
     return _with_forward(_MAE, base, {"qkv_fused": True})
 
 
-def _torchvision(base: str, **fields: Any) -> Alias:
-    return Alias(base, {"code": "torchvision", **fields}, _TORCHVISION)
+def _torchvision(base: str, **fields: Any) -> Row:
+    return Row(base, {"code": "torchvision", **fields}, _TORCHVISION)
 
 
-def _google(base: str, **fields: Any) -> Alias:
-    return Alias(base, fields, _GOOGLE)
+def _google(base: str, **fields: Any) -> Row:
+    return Row(base, fields, _GOOGLE)
 
 
-ROWS: Mapping[str, Alias] = {
+ROWS: Mapping[str, Row] = {
     "vit_b_16": _torchvision("vit_base_patch16_224"),
     "vit_b_32": _torchvision("vit_base_patch32_224"),
     "vit_l_16": _torchvision("vit_large_patch16_224"),
@@ -130,17 +122,17 @@ ROWS: Mapping[str, Alias] = {
     "mae_vit_base_patch16": _mae("facebook/vit-mae-base"),
     "mae_vit_large_patch16": _mae("facebook/vit-mae-large"),
     "mae_vit_huge_patch14": _mae("facebook/vit-mae-huge"),
-    "ViT-Ti/16": Alias("vit_tiny_patch16_224", {}, _AUGREG),
-    "ViT-S/16": Alias("vit_small_patch16_224", {}, _AUGREG),
-    "ViT-S/32": Alias("vit_small_patch32_224", {}, _AUGREG),
-    "ViT-B/8": Alias("vit_base_patch8_224", {}, _AUGREG),
-    "ViT-B/16": Alias("vit_base_patch16_224", {}, _PAPER),
-    "ViT-B/32": Alias("vit_base_patch32_224", {}, _PAPER),
-    "ViT-L/16": Alias("vit_large_patch16_224", {}, _PAPER),
-    "ViT-L/32": Alias("vit_large_patch32_224", {}, _PAPER),
-    "ViT-H/14": Alias("vit_huge_patch14_224", {}, _PAPER),
-    "ViT-g/14": Alias("vit_giant_patch14_224", {}, _SCALING),
-    "ViT-G/14": Alias("vit_gigantic_patch14_224", {}, _SCALING),
+    "ViT-Ti/16": Row("vit_tiny_patch16_224", {}, _AUGREG),
+    "ViT-S/16": Row("vit_small_patch16_224", {}, _AUGREG),
+    "ViT-S/32": Row("vit_small_patch32_224", {}, _AUGREG),
+    "ViT-B/8": Row("vit_base_patch8_224", {}, _AUGREG),
+    "ViT-B/16": Row("vit_base_patch16_224", {}, _PAPER),
+    "ViT-B/32": Row("vit_base_patch32_224", {}, _PAPER),
+    "ViT-L/16": Row("vit_large_patch16_224", {}, _PAPER),
+    "ViT-L/32": Row("vit_large_patch32_224", {}, _PAPER),
+    "ViT-H/14": Row("vit_huge_patch14_224", {}, _PAPER),
+    "ViT-g/14": Row("vit_giant_patch14_224", {}, _SCALING),
+    "ViT-G/14": Row("vit_gigantic_patch14_224", {}, _SCALING),
 }
 # names that mean several models, each with the names to type instead
 AMBIGUOUS: Mapping[str, str] = {

@@ -1,5 +1,6 @@
 """Models that the papers name and timm does not have, one row each."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from vitcost.config.records import Record
@@ -8,10 +9,11 @@ __all__ = ["MODELS", "Row"]
 
 
 class Row(Record):
-    """A model: its base, the fields that differ, and the source."""
+    """A model: its base, the fields that differ, and the source; a base of "" gives no fields, and
+    a source of "" is that of the base."""
 
     base: str
-    fields: dict[str, Any]
+    fields: Mapping[str, Any]
     source: str
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from vitcost.config.records import Record
+from vitcost.zoo.papers import Row
 
 __all__ = [
     "BASE",
@@ -16,7 +16,6 @@ __all__ = [
     "SMALL",
     "TINY",
     "Fields",
-    "Row",
     "Rows",
     "Tags",
     "expand",
@@ -25,16 +24,6 @@ __all__ = [
 ]
 
 Fields: TypeAlias = Mapping[str, Any]
-
-
-class Row(Record):
-    """A model: its base, the source, and the fields that differ."""
-
-    base: str
-    source: str
-    fields: Fields
-
-
 Rows: TypeAlias = Mapping[str, Row]
 # the tags of a model's pretrained weights, each with its number of classes
 Tags: TypeAlias = Mapping[str, Mapping[str, int]]
@@ -53,13 +42,13 @@ GIGANTIC = {"embed_dim": 1664, "depth": 48, "num_heads": 16, "mlp_ratio": 8192 /
 
 
 def row(source: str, *groups: Fields, **fields: Any) -> Row:
-    """A model by its fields; groups of fields come first."""
-    return Row("", source, _merged(groups, fields))
+    """A model by its fields; groups of them come first."""
+    return Row("", _merged(groups, fields), source)
 
 
 def of(base: str, *groups: Fields, source: str = "", **fields: Any) -> Row:
-    """A variant of another model of the same table, by the fields that differ."""
-    return Row(base, source, _merged(groups, fields))
+    """A variant of another model of the same table: the fields that differ."""
+    return Row(base, _merged(groups, fields), source)
 
 
 def _merged(groups: tuple[Fields, ...], fields: Fields) -> Fields:
