@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from vitcost.hardware.constants import Calibration
-from vitcost.hardware.measurements import Measurement, Row, covered, read
+from vitcost.hardware.measured_rows import Row, read
+from vitcost.hardware.measurements import Measurement, covered
 
 DATA = Path(__file__).parent / "data"
 

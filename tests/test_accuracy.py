@@ -11,7 +11,8 @@ from pathlib import Path
 from bench.fit_families import LIKE_SWIN
 
 import vitcost
-from vitcost.hardware.measurements import covered, read
+from vitcost.hardware.measured_rows import read
+from vitcost.hardware.measurements import covered
 from vitcost.hardware.printed import PRINTED
 from vitcost.hardware.weights import APART, BANDS
 from vitcost.render import render

@@ -20,7 +20,8 @@ from vitcost.hardware.calibrate import (
 )
 from vitcost.hardware.constants import CPU, GPU, Form, Prior, form_of, terms
 from vitcost.hardware.least_squares import fit
-from vitcost.hardware.measurements import Measurement, Row, measurement, read
+from vitcost.hardware.measured_rows import Row, read
+from vitcost.hardware.measurements import Measurement, measurement
 from vitcost.hardware.roofline import predict
 from vitcost.hardware.score import score
 from vitcost.hardware.work_classes import Setup, setup_of

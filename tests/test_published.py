@@ -1,7 +1,7 @@
 """Timings that others printed: what constants they give, and how far off predictions are on them.
 
 ``tests/data/published_gpu.csv``, described in ``throughput.README.md``. Rows are scored that tell
-of a card (``vitcost.hardware.published`` says why the others do not); a source, a card or every
+of a card (``vitcost.hardware.measured_rows`` says why the others do not); a source, a card or every
 other row is left out, so that nothing is judged by itself.
 """
 
@@ -27,7 +27,8 @@ from vitcost.hardware.calibrate import load_calibrations, to_toml
 from vitcost.hardware.calibrations import CALIBRATIONS, shipped
 from vitcost.hardware.cards import CARDS, Card
 from vitcost.hardware.constants import Calibration
-from vitcost.hardware.measurements import Measurement, Uncovered, by_card, covered, read
+from vitcost.hardware.measured_rows import read
+from vitcost.hardware.measurements import Measurement, Uncovered, by_card, covered
 from vitcost.hardware.predicted import Time
 from vitcost.hardware.printed import PRINTED
 from vitcost.hardware.roofline import predict

@@ -15,7 +15,7 @@ from limited import limited
 import vitcost
 from vitcost import ConfigError, NotCovered, VitcostError, check_throughput
 from vitcost.hardware.calibrate import load_calibrations
-from vitcost.hardware.measurements import read as read_measurements
+from vitcost.hardware.measured_rows import read as read_measurements
 from vitcost.hardware.specs import load_cards
 from vitcost.outside.reading import (
     BASELINE,

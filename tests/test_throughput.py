@@ -13,7 +13,7 @@ import vitcost
 from vitcost.cli import run
 from vitcost.errors import ConfigError, NotCovered, UnknownName
 from vitcost.hardware.cards import CARDS
-from vitcost.hardware.measurements import read
+from vitcost.hardware.measured_rows import read
 from vitcost.hardware.work_classes import Setup
 from vitcost.render import render
 

@@ -16,7 +16,8 @@ from vitcost.config.scenario import Scenario
 from vitcost.errors import ConfigError, NotCovered, UnknownName
 from vitcost.hardware.calibrate import calibrate, to_toml
 from vitcost.hardware.cards import CARDS
-from vitcost.hardware.measurements import covered, read
+from vitcost.hardware.measured_rows import read
+from vitcost.hardware.measurements import covered
 from vitcost.hardware.specs import asked_cards
 from vitcost.page import shown
 from vitcost.render import render

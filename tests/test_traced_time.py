@@ -18,7 +18,7 @@ from vitcost.errors import NotCovered
 from vitcost.hardware.calls import CONVOLUTION, CONVOLUTION_BACK, Call, calls, fused
 from vitcost.hardware.lowered import amount, launched, way_of
 from vitcost.hardware.map_classes import WEIGHTS, class_of
-from vitcost.hardware.measurements import Row, read
+from vitcost.hardware.measured_rows import Row, read
 from vitcost.hardware.predicted import Time
 from vitcost.hardware.rates import SPEC_SHEET
 from vitcost.hardware.roofline import predict, turning_points

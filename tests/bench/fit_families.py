@@ -28,7 +28,8 @@ from vitcost.hardware.cards import CPUS
 from vitcost.hardware.constants import Calibration, Sheet, host_seconds, sheet_of, terms
 from vitcost.hardware.lowered import way_of
 from vitcost.hardware.map_classes import SERIAL, column_of
-from vitcost.hardware.measurements import Row, other_module, read
+from vitcost.hardware.measured_rows import Row, read
+from vitcost.hardware.measurements import other_module
 from vitcost.hardware.specs import card
 from vitcost.hardware.weights import WEIGHTS, Weights
 from vitcost.hardware.work_classes import Setup, Work

@@ -55,7 +55,8 @@ def fitted(measurements: Sequence[Measurement]) -> tuple[float, ...]:
     for several cards, versions of software or modes.
 
     >>> from vitcost.hardware.work_classes import setup_of
-    >>> from vitcost.hardware.measurements import Row, measurement
+    >>> from vitcost.hardware.measured_rows import Row
+    >>> from vitcost.hardware.measurements import measurement
     >>> from vitcost.config.scenario import Scenario
     >>> how = Scenario(batch=1024, precision="amp-fp16", software="2.4")
     >>> row = Row("timm", "vit_base_patch16_224", "rtx4090", 224, 1024, 2787.15, setup_of(how), how)
@@ -78,7 +79,8 @@ def predicted(
     ``constants`` in the order of ``terms`` and ``host`` seconds a launch.
 
     >>> from vitcost.hardware.work_classes import setup_of
-    >>> from vitcost.hardware.measurements import Row, measurement
+    >>> from vitcost.hardware.measured_rows import Row
+    >>> from vitcost.hardware.measurements import measurement
     >>> from vitcost.config.scenario import Scenario
     >>> how = Scenario(batch=1024, precision="amp-fp16", software="2.4")
     >>> row = Row("timm", "vit_base_patch16_224", "rtx4090", 224, 1024, 2787.15, setup_of(how), how)
@@ -97,7 +99,8 @@ def host_of_rows(measurements: Sequence[Measurement]) -> float | None:
     usually take: the host is no slower than any step that it launched.
 
     >>> from vitcost.hardware.work_classes import setup_of
-    >>> from vitcost.hardware.measurements import Row, measurement
+    >>> from vitcost.hardware.measured_rows import Row
+    >>> from vitcost.hardware.measurements import measurement
     >>> from vitcost.config.scenario import Scenario
     >>> how = Scenario(batch=1, precision="amp-fp16")
     >>> row = Row("mine", "vit_base_patch16_224", "rtx4090", 224, 1, 500.0, setup_of(how), how)
@@ -120,7 +123,8 @@ def held_out(measurements: Sequence[Measurement]) -> tuple[list[float], list[flo
     Raises ``ConfigError`` as ``fitted`` does.
 
     >>> from vitcost.hardware.work_classes import setup_of
-    >>> from vitcost.hardware.measurements import Row, measurement
+    >>> from vitcost.hardware.measured_rows import Row
+    >>> from vitcost.hardware.measurements import measurement
     >>> from vitcost.config.scenario import Scenario
     >>> how = Scenario(batch=1024, precision="amp-fp16", software="2.4")
     >>> rates = {"vit_tiny_patch16_224": 17666.09, "vit_base_patch16_224": 2787.15}
@@ -157,7 +161,8 @@ def calibrate(measurements: Iterable[Measurement], source: str = "") -> list[Cal
     fewer measurements of a card than a fit needs.
 
     >>> from vitcost.hardware.work_classes import setup_of
-    >>> from vitcost.hardware.measurements import Row, measurement
+    >>> from vitcost.hardware.measured_rows import Row
+    >>> from vitcost.hardware.measurements import measurement
     >>> from vitcost.config.scenario import Scenario
     >>> how = Scenario(batch=1024, precision="amp-fp16", software="2.4")
     >>> rates = {"vit_tiny_patch16_224": 17666.09, "vit_base_patch32_224": 10112.91,

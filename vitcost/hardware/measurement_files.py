@@ -10,7 +10,8 @@ from vitcost.hardware import calibrate as fits
 from vitcost.hardware.calibrate import load_calibrations, to_toml
 from vitcost.hardware.cards import CARDS, CPUS, Card
 from vitcost.hardware.constants import Calibration, form_of
-from vitcost.hardware.measurements import Row, Uncovered, covered, read
+from vitcost.hardware.measured_rows import Row, read
+from vitcost.hardware.measurements import Uncovered, covered
 from vitcost.hardware.score import Score, score, score_held_out
 from vitcost.hardware.specs import own_cards
 from vitcost.outside.arguments import flag, listed, path, some, takes

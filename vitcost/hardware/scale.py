@@ -29,7 +29,8 @@ def scaled(measurements: Iterable[Measurement]) -> list[Calibration]:
     Timings that the host bounds are left out, unless a card has no others.
 
     >>> from vitcost.hardware.work_classes import setup_of
-    >>> from vitcost.hardware.measurements import Row, measurement
+    >>> from vitcost.hardware.measured_rows import Row
+    >>> from vitcost.hardware.measurements import measurement
     >>> from vitcost.config.scenario import Scenario
     >>> how = Scenario(batch=1024, precision="amp-fp16", software="2.4")
     >>> row = Row("timm", "vit_base_patch16_224", "rtx4090", 224, 1024, 2787.15, setup_of(how), how)

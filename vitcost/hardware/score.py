@@ -11,7 +11,8 @@ from vitcost.hardware.calibrate import fitted, held_out, host_of_rows, mean, per
 from vitcost.hardware.cards import Card
 from vitcost.hardware.constants import Calibration
 from vitcost.hardware.least_squares import halves_of
-from vitcost.hardware.measurements import Measurement, Row, Uncovered, covered
+from vitcost.hardware.measured_rows import Row
+from vitcost.hardware.measurements import Measurement, Uncovered, covered
 from vitcost.hardware.roofline import predict
 from vitcost.render.result import Result
 
