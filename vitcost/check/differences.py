@@ -26,13 +26,8 @@ class Difference:
     explained_by: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        return {
-            "path": self.path,
-            "quantity": self.quantity,
-            "expected": _plain(self.expected),
-            "actual": _plain(self.actual),
-            "explained_by": self.explained_by or None,
-        }
+        row = {name: _plain(getattr(self, name)) for name in self.__dataclass_fields__}
+        return {**row, "explained_by": self.explained_by or None}
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,11 +170,11 @@ def adapt(model: nn.Module, rank: int, layers: str) -> None:
     """
     if not rank:
         return
-    linear: dict[str, list[tuple[nn.Module, str]]] = defaultdict(list)
+    linear: dict[str, list[Any]] = defaultdict(list)
     for parent in model.modules():
         for name, child in parent.named_children():
             if type(child) is nn.Linear:
-                linear[name].append((parent, name))
+                linear[name].append(parent)
     for name in layers.split(","):
         if name not in linear:
             raise UnknownName(
@@ -182,9 +182,8 @@ def adapt(model: nn.Module, rank: int, layers: str) -> None:
             )
     _freeze_backbone(model, f"lora {rank}")
     for name in layers.split(","):
-        for parent, attribute in linear[name]:
-            base: Any = getattr(parent, attribute)
-            setattr(parent, attribute, LoraLinear(base, rank))
+        for parent in linear[name]:
+            setattr(parent, name, LoraLinear(getattr(parent, name), rank))
 
 
 _ON_CPU = {"math": SDPBackend.MATH, "flash": SDPBackend.FLASH_ATTENTION}

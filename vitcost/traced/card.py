@@ -192,12 +192,9 @@ def _attention(
     if enable_gqa and q.shape[1] != k.shape[1]:
         k, v = (t.repeat_interleave(q.shape[1] // t.shape[1], 1) for t in (k, v))
     needs = torch.is_grad_enabled() and any(t.requires_grad for t in (q, k, v))
-    if kernel == "efficient":
-        fused = aten._scaled_dot_product_efficient_attention
-        y = fused(q, k, v, mask, needs, dropout_p, is_causal, scale=scale)[0]
-        return y
-    fused = aten._scaled_dot_product_cudnn_attention
-    y = fused(q, k, v, mask, needs, dropout_p, is_causal, False, scale=scale)[0]
+    # efficient | cudnn
+    fused = getattr(aten, f"_scaled_dot_product_{kernel}_attention")
+    y = fused(q, k, v, mask, needs, dropout_p, is_causal, scale=scale)[0]
     return y
 
 

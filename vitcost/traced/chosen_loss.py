@@ -2,6 +2,8 @@
 
 import inspect
 from collections.abc import Callable
+from functools import reduce
+from operator import add
 from typing import Any, Protocol
 
 import torch
@@ -47,23 +49,16 @@ class Loss:
         matrices = [t for t in floats if t.dim() == 2 and len(t) == size]
         if not matrices:
             self.note = "loss: the mean of every float output"
-            return _sum([t.mean() for t in floats])
+            return reduce(add, [t.mean() for t in floats])
         del outputs, floats
         targets = run.targets(size, matrices[0].device)
         which = "logits" if len(matrices) == 1 else f"each of {len(matrices)} matrices"
         self.note = f"loss: cross entropy of {which} on class indices"
-        return _sum([functional.cross_entropy(t, targets) for t in matrices])
+        return reduce(add, [functional.cross_entropy(t, targets) for t in matrices])
 
 
 def _own(output: Any) -> Any:
     return output.get("loss") if isinstance(output, dict) else getattr(output, "loss", None)
-
-
-def _sum(losses: list[Tensor]) -> Tensor:
-    total = losses[0]
-    for loss in losses[1:]:
-        total = total + loss
-    return total
 
 
 def _called(function: Callable[..., Any], output: Any, batch: Any) -> Any:

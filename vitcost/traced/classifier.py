@@ -9,6 +9,7 @@ every look are upper bounds, and so is the peak of the step.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from math import prod
 from typing import NamedTuple
 
@@ -144,10 +145,7 @@ def _call(
     return _Call(Operator(name, phase, reads, written, (flops,), *by_phase), path, tuple(touched))
 
 
-def _back(
-    name: str, path: str, arrays: Sequence[Array], touched: tuple[int, ...], flops: int = 0
-) -> _Call:
-    return _call(name, path, arrays, touched, flops, phase="backward")
+_back = partial(_call, phase="backward")
 
 
 def head_of(digest: Digest) -> Head | None:

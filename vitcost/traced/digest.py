@@ -11,6 +11,7 @@ differ little. ``tests/digest/make.py`` writes it.
 
 from collections.abc import Mapping
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -209,13 +210,11 @@ class Digest:
         block, columns = self._block, self._columns(number)
         names, stored = block["names"], block["passes"][number]
         tops = tuple(Top(*block["tops"][top]) for top in stored["tops"])
-        ranks, shapes = iter(columns["shape"]), []
-        for rank in stored["ranks"]:
-            shapes.append(tuple(next(ranks) for _ in range(rank)))
+        sides = iter(columns["shape"])
         return Run(
             number,
             tops,
-            tuple(shapes),
+            tuple(tuple(islice(sides, rank)) for rank in stored["ranks"]),
             tuple(zip(*(columns[field] for field in Cost._fields), strict=True)),
             tuple((names[phase], names[path]) for phase, path in stored["places"]),
             tuple(zip(*(columns[part] for part in PARTS), strict=True)),
@@ -307,14 +306,12 @@ def _sum(at: int, other: Polynomial, by_power: list[Any], divisor: int) -> Polyn
 def _sums(
     block: Mapping[str, Any], rows: list[Any], columns: Mapping[str, list[Polynomial]], how: str
 ) -> tuple[Sum, ...]:
-    places: dict[str, int] = {}
+    # each row takes the next number of each of its columns
+    numbers = {name: iter(column) for name, column in columns.items()}
     sums = []
     for kind, back, fields in rows:
-        amounts = []
-        for field in block["fields"][fields]:
-            at = places[field] = places.get(field, -1) + 1
-            amounts.append((field, columns[f"{how}.{field}"][at]))
-        sums.append(Sum(block["names"][kind], bool(back), tuple(amounts)))
+        amounts = tuple((f, next(numbers[f"{how}.{f}"])) for f in block["fields"][fields])
+        sums.append(Sum(block["names"][kind], bool(back), amounts))
     return tuple(sums)
 
 

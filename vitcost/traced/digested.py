@@ -192,13 +192,10 @@ class Digested(Workload):
         batches."""
         if self.batch != 1:
             return True
-        more = self.digest.scenes(self.scenario.precision, one=False)
-        if more is None or (more.step is None) != (self.scenes.step is None):
+        one, more = self.scenes, self.digest.scenes(self.scenario.precision, one=False)
+        if more is None:
             return False
-        pairs = [(self.scenes.inference, more.inference)]
-        if self.scenes.step is not None and more.step is not None:
-            pairs.append((self.scenes.step, more.step))
-        return all(_alike(one, other) for one, other in pairs)
+        return _alike(one.inference, more.inference) and _alike(one.step, more.step)
 
     @property
     def passed(self) -> Run:
@@ -342,9 +339,11 @@ def _parameters(digest: Digest, size: int, any_reached: bool) -> tuple[Parameter
     )
 
 
-def _alike(one: Run, more: Run) -> bool:
-    """Whether the polynomials of larger batches also hold for a single image, with the same looks
-    as possible peaks."""
+def _alike(one: Run | None, more: Run | None) -> bool:
+    """Whether the polynomials of a pass are the numbers of a single image, and no other look is
+    the highest there."""
+    if one is None or more is None:
+        return one is more
     if (one.tops, one.places) != (more.tops, more.places):
         return False
     both = zip((*one.costs, *one.looks), (*more.costs, *more.looks), strict=True)

@@ -6,6 +6,7 @@ this, but looking into it takes as long as running a module.
 """
 
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -63,20 +64,16 @@ class _Known(NamedTuple):
 _KNOWN: dict[tuple[Any, ...], _Known] = {}
 # an entry takes about 1.5 kB: a process that traces many models must not fill its memory
 _MOST = 20_000
-_NAMES: dict[Any, str] = {}
-_REPLAYABLE: dict[Any, bool] = {}
 
 
+@cache
 def name_of(func: Any) -> str:
     """An operator's name without its overload.
 
     >>> name_of(torch.ops.aten.add.Tensor)
     'add'
     """
-    name = _NAMES.get(func)
-    if name is None:
-        name = _NAMES[func] = str(func._overloadpacket).removeprefix("aten.")
-    return name
+    return str(func._overloadpacket).removeprefix("aten.")
 
 
 def ran(mode: FakeTensorMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Ran:
@@ -147,20 +144,17 @@ def _first(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], reads: list
     return Ran(output, reads, writes, specs, tuple(map(spec_of, writes)), flops)
 
 
+@cache
 def _replayable(func: Any) -> bool:
-    """Whether an operator's outputs follow from the shapes of its arguments alone, and the
-    arguments keep their layout."""
-    known = _REPLAYABLE.get(func)
-    if known is None:
-        known = (
-            isinstance(func, OpOverload)
-            and func.namespace in ("aten", "prims")
-            and not _BY_VALUE & set(func.tags)
-            and not any(argument.is_out for argument in func._schema.arguments)
-            and "lift" not in name_of(func)
-        )
-        _REPLAYABLE[func] = known
-    return known
+    """Whether an operator's outputs follow from the shapes of its arguments alone, and leave these
+    as they lie."""
+    return (
+        isinstance(func, OpOverload)
+        and func.namespace in ("aten", "prims")
+        and not _BY_VALUE & set(func.tags)
+        and not any(argument.is_out for argument in func._schema.arguments)
+        and "lift" not in name_of(func)
+    )
 
 
 # operators that change the layout of their argument, or whose outputs depend on values
