@@ -47,7 +47,9 @@ def case_of(name: str, config: ViTConfig, batch: int, overrides: Mapping[str, An
     >>> case_of("custom", ViTConfig(), 1, {}).against
     'reference'
     """
-    if is_factory(name) and not overrides and _is_timms(build_own(name)):
+    # timm's modules have the paths of the formulas
+    is_own = is_factory(name) and not overrides
+    if is_own and type(build_own(name)).__module__.startswith("timm.models."):
         return Case(config, batch, partial(_users, name), name)
     of_timm = name not in papers.MODELS and zoo.lookup(name) is not None
     # images of another size are an input of the model, not an argument of its constructor
@@ -56,8 +58,9 @@ def case_of(name: str, config: ViTConfig, batch: int, overrides: Mapping[str, An
     alike = built.keys() <= _ALIKE - _NOT_IN[config.model_class]
     without = timm_missing() if of_timm and alike else ""
     if of_timm and alike and not without:
-        arguments = built if "." in _own(name) else {"num_classes": 1000, **built}
-        provider = partial(_build, _own(name), arguments)
+        timms = zoo.RENAMED.get(name, name)
+        arguments = built if "." in timms else {"num_classes": 1000, **built}
+        provider = partial(_build, timms, arguments)
         return Case(config, batch, provider, f"timm {version('timm')}")
     missing = beyond(config)
     if missing:
@@ -68,18 +71,9 @@ def case_of(name: str, config: ViTConfig, batch: int, overrides: Mapping[str, An
     return Case(config, batch, build, left_out=left_out)
 
 
-def _is_timms(module: nn.Module) -> bool:
-    """Whether the submodules have timm's paths, which the formulas use."""
-    return type(module).__module__.startswith("timm.models.")
-
-
 def _users(name: str, config: ViTConfig, fused: bool) -> nn.Module:
     """The module that the user's factory builds."""
     return _with_attention(build_own(name), fused)
-
-
-def _own(name: str) -> str:
-    return zoo.RENAMED.get(name, name)
 
 
 def _build(name: str, arguments: Mapping[str, Any], config: ViTConfig, fused: bool) -> nn.Module:

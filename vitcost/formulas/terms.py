@@ -337,29 +337,24 @@ RULES: Mapping[str, Callable[[Formula, Config, Scenario], Found]] = {
 }
 
 
-class _Both(NamedTuple):
-    """A model under a scenario in numbers and in letters; ``note`` is the reason if letters are
-    missing."""
-
-    exact: Workload
-    symbolic: Workload
-    note: str = ""
-
-
-def _both(config: Config, scenario: Scenario, memory: bool = False) -> _Both:
-    """The workload of a model in numbers and in letters. For memory, letters are used if the model
-    has them and their sum takes no longer than a second; else numbers stand for both."""
-    # the structure is that of any batch, even if batch 1 would have another
+def _both(
+    config: Config, scenario: Scenario, memory: bool = False
+) -> tuple[Workload, Workload, str]:
+    """The workload of a model in numbers and in letters, and why letters are missing. For memory,
+    letters are used where the
+    model has them and their sum is ready before a reader loses patience; else numbers stand for
+    both."""
+    # the structure of any batch, not that of batch 1
     exact = workload(config, scenario).at(scenario.batch)
     if memory and not exact.has_letters:
-        return _Both(exact, exact)
+        return exact, exact, ""
     steps, most, noun = _length(exact, memory)
     if steps > most:
         note = f"the formula is large: {steps:,} {noun}, and letters are for up to {most:,}"
-        return _Both(exact, exact, f"{note}; each term is a number")
-    # adding up products takes a hundredth of the time that general expressions take
+        return exact, exact, f"{note}; each term is a number"
+    # a sum of products is added up in a hundredth of the time that a general expression takes
     letters = Sizes({axis: cast(Size, size_of(_letter(axis))) for axis in exact.sizes})
-    return _Both(exact, workload(config, scenario, letters))
+    return exact, workload(config, scenario, letters), ""
 
 
 def _length(run: Workload, memory: bool) -> tuple[int, int, str]:

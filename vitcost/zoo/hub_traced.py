@@ -100,11 +100,10 @@ _HEADS = {96: [3, 6, 12, 24], 128: [4, 8, 16, 32], 192: [6, 12, 24, 48]}
 
 def _swin(twin: str, h: int, window: int, img: int, **keys: Any) -> Row:
     depths = [2, 2, 6 if "tiny" in twin else 18, 2]
-    size = {"embed_dim": h, "depths": depths, "num_heads": _HEADS[h], "window_size": window}
-    keys = {**size, "image_size": img, "num_labels": 1000, **keys}
-    if twin.startswith("swinv2"):
-        return Row("swinv2", "Swinv2ForImageClassification", keys, _at("swinv2"), f"timm {twin}")
-    return Row("swin", "SwinForImageClassification", keys, _at("swin"), f"timm {twin}")
+    size: dict[str, Any] = {"embed_dim": h, "depths": depths, "num_heads": _HEADS[h]}
+    size |= {"window_size": window, "image_size": img}
+    kind = "swinv2" if twin.startswith("swinv2") else "swin"
+    return _classifier(kind, kind.capitalize(), twin, **size, **keys)
 
 
 def _stages(h: int, depths: list[int]) -> dict[str, Any]:
@@ -116,10 +115,9 @@ _TINY, _DEEP = [3, 3, 9, 3], [3, 3, 27, 3]
 
 def _convnext(twin: str, h: int, depths: list[int], img: int = 224, labels: int = 1000) -> Row:
     keys = {**_stages(h, depths), "image_size": img, "num_labels": labels}
-    kind, cls, source = "convnext", "ConvNextForImageClassification", _at("convnext")
-    if twin.startswith("convnextv2"):
-        kind, cls, source = "convnextv2", "ConvNextV2ForImageClassification", _at("convnextv2")
-    return Row(kind, cls, keys, source, f"timm {twin}", _image(img))
+    second = twin.startswith("convnextv2")
+    kind, cls = ("convnextv2", "ConvNextV2") if second else ("convnext", "ConvNext")
+    return _classifier(kind, cls, twin, _image(img), **keys)
 
 
 def _dinov3(twin: str, h: int, depths: list[int]) -> Row:
@@ -129,8 +127,8 @@ def _dinov3(twin: str, h: int, depths: list[int]) -> Row:
 
 
 def _classifier(kind: str, cls: str, twin: str, inputs: tuple[str, ...] = (), **keys: Any) -> Row:
-    """A classifier of 1,000 classes that timm also has."""
-    keys = {**keys, "num_labels": 1000}
+    """A classifier that timm has too, by default of 1,000 classes."""
+    keys = {"num_labels": 1000, **keys}
     return Row(kind, f"{cls}ForImageClassification", keys, _at(kind), f"timm {twin}", inputs)
 
 
