@@ -1,4 +1,4 @@
-"""The rules of norms' outputs against the decomposition that torch's fake tensors run."""
+"""The rules of a batch norm's outputs against the decomposition that torch's fake tensors run."""
 
 from collections.abc import Iterator
 from itertools import product
@@ -27,7 +27,7 @@ def _images(dtype: torch.dtype) -> Iterator[Tensor]:
 
 
 def _norms() -> Iterator[tuple[Any, tuple[Any, ...]]]:
-    """Calls of the four operators: what lies how, and in which types."""
+    """Calls of both operators: what lies how, and in which types."""
     types = (torch.float32, torch.bfloat16)
     for dtype, wide, x in [(d, w, x) for d, w in product(types, types) for x in _images(d)]:
         weight, bias = (torch.empty(8, dtype=wide, device=CARD) for _ in range(2))
@@ -40,14 +40,6 @@ def _norms() -> Iterator[tuple[Any, tuple[Any, ...]]]:
             )
         for training in (True, False):
             yield _ATEN.native_batch_norm.default, (x, weight, bias, *running, training, 0.1, 1e-5)
-        rows = x.transpose(1, 3)
-        yield _ATEN.native_layer_norm.default, (rows, [8], weight, bias, 1e-5)
-        y, mean, deviation = _ATEN.native_layer_norm.default(rows, [8], weight, bias, 1e-5)
-        for gradient in (rows, y):
-            yield (
-                _ATEN.native_layer_norm_backward.default,
-                (gradient, rows, [8], mean, deviation, weight, bias, [True, True, True]),
-            )
 
 
 def _lies(output: Any) -> list[Any]:
