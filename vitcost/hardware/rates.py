@@ -180,29 +180,22 @@ def _of_its_kind(row: Card, setup: Setup, known: Sequence[Calibration]) -> Rates
     """The constants from cards of the same kind; else from the share of the sheet's peak that cards
     of the vendor reach."""
     kin = kin_of(row, setup, known)
-    constants, notes = usual(setup, known)
     if kin is not None:
-        below, above = OF_ITS_KIND[kin.near] if kin.kindred else SPEC_SHEET
+        constants, notes = usual(setup, known)
         return Rates(
             tuple(constant * kin.factor for constant in constants),
             "of_its_kind" if kin.kindred else "spec_sheet",
-            above,
+            0.0,
             (*notes, f"{kin.factor:.2f} times the usual constants, as {', '.join(kin.cards)}"),
-            under=below,
             rows=kin.rows,
             source="published timings of other cards",
-        )
+        ).spread(*(OF_ITS_KIND[kin.near] if kin.kindred else SPEC_SHEET))
     constants, notes = typical(row, setup, known)
-    if "rtx" in row.kin and not vector(setup) and not is_geforce(row):
-        # the die of a GeForce, of which the reached share of the sheet is known
-        below, above = OF_ITS_KIND[False]
-        return Rates(
-            constants, "of_its_kind", above, notes, under=below, source="timm's files of GeForces"
-        )
-    if is_geforce(row):
-        return Rates(constants, "of_its_kind", GEFORCE, notes, source="timm's files of GeForces")
-    below, above = SPEC_SHEET
-    return Rates(constants, "spec_sheet", above, notes, under=below)
+    if is_geforce(row) or ("rtx" in row.kin and not vector(setup)):
+        # a GeForce, or its die, whose share of the sheet is known
+        rates = Rates(constants, "of_its_kind", GEFORCE, notes, source="timm's files of GeForces")
+        return rates if is_geforce(row) else rates.spread(*OF_ITS_KIND[False])
+    return Rates(constants, "spec_sheet", 0.0, notes).spread(*SPEC_SHEET)
 
 
 def widened(rates: Rates, kind: str, setup: Setup, apart: bool = False) -> Rates:
@@ -230,8 +223,7 @@ def _of_traced(rates: Rates, setup: Setup, apart: bool) -> Rates:
     if apart or not timed:
         cpu = setup.platform == "cpu"
         why = _PROCESSOR if cpu else _APART if timed else _UNTIMED
-        below, above = SPEC_SHEET
-        return rates.spread(below, above).unlike(why)._replace(basis="spec_sheet")
+        return rates.spread(*SPEC_SHEET).unlike(why)._replace(basis="spec_sheet")
     below, above = BANDS[column_of(setup)]
     if rates.basis not in ("calibrated", "anchored"):
         # the card's error multiplies the family's

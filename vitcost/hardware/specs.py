@@ -56,11 +56,10 @@ def card(name: "str | Card", users_cards: Mapping[str, Card] | None = None) -> C
     if key in known:
         return known[key]
     family = _family(key, users_cards)
-    hint = "" if family else "`vitcost gpus` lists all, and tells how to describe your own"
     if family:
-        raise UnknownName(
-            "gpu", name, (), f"it is {len(family)} cards, name one: {', '.join(family)}"
-        )
+        hint = f"it is {len(family)} cards, name one: {', '.join(family)}"
+        raise UnknownName("gpu", name, (), hint)
+    hint = "`vitcost gpus` lists all, and tells how to describe your own"
     raise UnknownName("gpu", name, [*known, *ALIASES], hint)
 
 

@@ -111,19 +111,15 @@ def rows(run: Pass, weights: Iterable[Weight], batch: int) -> Row:
     leaves = {path: module.type for path, module in kinds.items()}
     parents = {path.rpartition(".")[0] for path in kinds if path}
     for weight in weights:
-        cost = _cost_of(weight)
+        n = prod(weight.shape)
         where = weight.path.rpartition(".")[0]
         if where in parents:
             # the parameter does not sit on a layer
             where = weight.path
             leaves[where], shapes[where] = "Parameter", weight.shape
-        costs[where] = costs[where].plus(cost)
+        trains = {"tensors": 1, "trainable": n} if weight.trains else {}
+        costs[where] = costs[where].plus(Cost(params=n, **trains))
     return _tree(costs, leaves, shapes)
-
-
-def _cost_of(weight: Weight) -> Cost:
-    n = prod(weight.shape)
-    return Cost(params=n, tensors=int(weight.trains), trainable=n if weight.trains else 0)
 
 
 def _operators(run: Pass, batch: int, costs: dict[str, Cost]) -> None:

@@ -13,7 +13,6 @@ from vitcost.zoo.papers import Row
 
 __all__ = ["AMBIGUOUS", "ROWS", "is_hub_id", "lookup", "names", "on_the_hub"]
 
-
 _TORCHVISION = "torchvision 0.29, models/vision_transformer.py"
 _GOOGLE = "google-research/vision_transformer, vit_jax/configs/models.py"
 _PAPER = "Dosovitskiy et al. 2021, table 1"

@@ -111,9 +111,13 @@ _DINOV3_BIASES: Mapping[tuple[bool, bool, bool], dict[str, Any]] = {
 }
 
 
-def _clip(values: Values) -> dict[str, Any]:
-    """CLIP: a norm before the blocks, and another after the class token is taken."""
-    return {"pre_norm": True, "fc_norm": True}
+def _always(**fields: Any) -> Fields:
+    """Fields that no key decides."""
+    return lambda values: dict(fields)
+
+
+# a norm before the blocks, and one behind the class token that is taken
+_clip = _always(pre_norm=True, fc_norm=True)
 
 
 def _siglip(values: Values) -> dict[str, Any]:
@@ -125,10 +129,6 @@ def _siglip(values: Values) -> dict[str, Any]:
     return fields
 
 
-def _bare(values: Values) -> dict[str, Any]:
-    return {}
-
-
 def _pooler(values: Values) -> dict[str, Any]:
     """A linear layer and tanh on the class token, with no head after them."""
     if values["pooler_act"] != "tanh":
@@ -136,16 +136,9 @@ def _pooler(values: Values) -> dict[str, Any]:
     return {"representation_size": values["pooler_output_size"] or values["hidden_size"]}
 
 
-def _classifier(values: Values) -> dict[str, Any]:
-    return {"num_classes": None}
-
-
-def _two_classifiers(values: Values) -> dict[str, Any]:
-    return {"num_classes": None, "reg_tokens": 0, "dist_token": True}
-
-
-def _wide_classifier(values: Values) -> dict[str, Any]:
-    return {"num_classes": None, "global_pool": "token_avg"}
+_bare, _classifier = _always(), _always(num_classes=None)
+_two_classifiers = _always(num_classes=None, reg_tokens=0, dist_token=True)
+_wide_classifier = _always(num_classes=None, global_pool="token_avg")
 
 
 def _projection(values: Values) -> dict[str, Any]:
