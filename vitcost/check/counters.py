@@ -137,8 +137,7 @@ def by_fvcore(model: nn.Module, shape: Shape) -> dict[str, Counter[str]]:
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     analysis.tracer_warnings("none")
     counts = analysis.by_module_and_operator()
-    without_rule = {op.removeprefix("aten::"): 0 for op in analysis.unsupported_ops()}
-    counts[""].update(without_rule)
+    counts[""].update({op.removeprefix("aten::"): 0 for op in analysis.unsupported_ops()})
     return dict(counts)
 
 

@@ -59,14 +59,10 @@ def _of_the_card(group: Sequence[Measurement]) -> list[Measurement]:
 
 
 def times_longer(m: Measurement) -> float:
-    """By which factor a step took longer on the card than usual."""
-    return m.seconds / device_seconds(m, usual(m.row.setup, CALIBRATIONS)[0])
-
-
-def device_seconds(m: Measurement, constants: Sequence[float]) -> float:
-    """Seconds of a step on the card by some constants, without waiting for the host."""
+    """How many times longer than usual a step took on the card."""
+    constants, _ = usual(m.row.setup, CALIBRATIONS)
     columns, fixed = terms(m.work, m.sheet, m.row.setup)
-    return sum(c * part for c, part in zip(constants, columns, strict=True)) + fixed
+    return m.seconds / (sum(c * part for c, part in zip(constants, columns, strict=True)) + fixed)
 
 
 def _calibration(gpu: str, group: Sequence[Measurement]) -> Calibration:

@@ -79,20 +79,16 @@ def usual(setup: Setup, known: Sequence[Calibration]) -> tuple[tuple[float, ...]
         (not setup.training, setup.compiled),
     )
     whole = [c for c in known if c.setup.platform == "cuda" and c.factor is None]
-    rows: list[Calibration] = []
-    notes: tuple[str, ...] = ()
-    for mode in modes:
-        rows = [c for c in whole if _mode(c.setup) == mode and not vector(c.setup)]
-        if rows:
-            break
-        notes = ("no benchmark has this mode, on any card",)
+    of_modes = [
+        [c for c in whole if _mode(c.setup) == mode and not vector(c.setup)] for mode in modes
+    ]
+    rows = next(filter(None, of_modes), [])
+    notes = () if of_modes[0] else ("no benchmark has this mode, on any card",)
     alike = [c for c in rows if c.setup.attention == setup.attention]
-    nearest: dict[str, Calibration] = {}
-    for c in sorted(
-        alike or rows,
-        key=lambda c: (-setup.apart(c.setup.torch), c.setup.layout == setup.layout),
-    ):
-        nearest[c.gpu] = c
+    far_first = sorted(
+        alike or rows, key=lambda c: (-setup.apart(c.setup.torch), c.setup.layout == setup.layout)
+    )
+    nearest = {c.gpu: c for c in far_first}
     gemm, attention, memory = (
         sum(c.constants[i] for c in nearest.values()) / len(nearest) for i in range(3)
     )

@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from itertools import takewhile
 from typing import Any
 
 import torch
@@ -76,12 +77,9 @@ def freeze(model: nn.Module, how: str) -> None:
     first = min(int(number), len(layers))
     cut = first if word == "first" else len(layers) - first
     trained = tuple(f"{path}." for path in layers[cut:])
-    before = True
-    for name, parameter in model.named_parameters():
-        if name.startswith(trained):
-            before = False
-        if before:
-            parameter.requires_grad_(False)
+    before = takewhile(lambda named: not named[0].startswith(trained), model.named_parameters())
+    for _, parameter in before:
+        parameter.requires_grad_(False)
 
 
 def _freeze_backbone(model: nn.Module, flag: str) -> None:

@@ -30,31 +30,6 @@ __all__ = ["KERNELS", "flash", "install", "kernel_of_card", "raised_in_backward"
 KERNELS = ("silu_backward", "mish_backward", "_fused_rms_norm")
 
 
-class _Device:
-    """The module of functions that torch requires of a backend."""
-
-    def is_initialized(self) -> bool:
-        return True
-
-    def is_available(self) -> bool:
-        # DataParallel and others move modules to any device that reports itself as available
-        return _Rules.tracing
-
-    def current_device(self) -> int:
-        return 0
-
-    def device_count(self) -> int:
-        return 1
-
-    def _is_in_bad_fork(self) -> bool:
-        return False
-
-    def manual_seed_all(self, seed: int) -> None: ...
-
-    def get_amp_supported_dtype(self) -> list[torch.dtype]:
-        return [torch.bfloat16, torch.float16]
-
-
 class _Rules:
     """The attention kernel that was asked for, and other state that the backend's operators
     read."""
@@ -82,14 +57,20 @@ def install() -> None:
             "here: trace under --platform cpu, or in a process without it"
         )
     try:
-        from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
+        from torch.utils.backend_registration import (
+            _DummyBackendModule,
+            _setup_privateuseone_for_python_backend,
+        )
     except ImportError:
         raise NotCovered(
             f"torch {torch.__version__} has no backend in Python, by which the rules of a card are "
             "traced: torch 2.10 or later has, and --platform cpu needs none"
         ) from None
-    guard = _guard()
-    _setup_privateuseone_for_python_backend(CARD, backend_module=_Device(), device_guard=guard)
+    device: Any = _DummyBackendModule()
+    # DataParallel and others move to whatever says that it is there
+    device.is_available = lambda: _Rules.tracing
+    device.get_amp_supported_dtype = lambda: [torch.bfloat16, torch.float16]
+    _setup_privateuseone_for_python_backend(CARD, backend_module=device, device_guard=_guard())
     library: Any = torch.library.Library
     rest = library("_", "IMPL")
     aten = library("aten", "IMPL")

@@ -126,6 +126,7 @@ def _packed_trace(how: How, trace: Trace, tables: _Tables) -> dict[str, Any]:
 def _packed_pass(run: Pass, tables: _Tables) -> dict[str, Any]:
     operators = [tables.operator(o) for o in run.operators]
     paths = [tables.paths.at(p) for p in run.paths]
+    marks = [number for m in run.marks for number in (m.event, m.kind, paths[m.path])]
     return {
         "calls": [operators[operator] for operator, _ in run.calls],
         "paths": [paths[path] for _, path in run.calls],
@@ -139,12 +140,8 @@ def _packed_pass(run: Pass, tables: _Tables) -> dict[str, Any]:
         "kernels": run.kernels,
         "inputs": [tables.array(a) for a in run.inputs],
         "returns": [tables.returned(r, paths[r.path]) for r in run.returns],
-        **({"marks": _packed_marks(run, paths)} if run.marks else {}),
+        **({"marks": marks} if marks else {}),
     }
-
-
-def _packed_marks(run: Pass, paths: Sequence[int]) -> list[int]:
-    return [number for m in run.marks for number in (m.event, m.kind, paths[m.path])]
 
 
 def _packed_events(events: Sequence[int]) -> list[int]:

@@ -83,23 +83,18 @@ def _of(
     """A name by its entry in a file; ``here`` traces the same module for scenarios that the file
     lacks."""
     if entry not in _index(file).entries:
-        _need_traceable(_index(file).refused.get(entry), name, whose)
+        row = _index(file).refused.get(entry)
+        if row is not None:
+            raise NotCovered(
+                f"{name} is {whose} {row.kind} of {row.params:,} parameters and {row.macs:,} MACs "
+                f"an image; its memory and its time are not known: {row.reason}"
+            )
         return None
     entry_digest = read(str(file), entry)
     model = DigestedModel(name, entry_digest, _REASON, here)
     source = f"{whose} {model.kind}, traced: {_REASON}; {entry_digest.index.library}"
     # the model answers as a workload; a command that needs a formula refuses it
     return Resolved(name, source, cast("Config", model))
-
-
-def _need_traceable(row: Refused | None, name: str, whose: str) -> None:
-    """Raises ``NotCovered`` for a name that cannot be traced, with the reason and the known
-    numbers."""
-    if row is not None:
-        raise NotCovered(
-            f"{name} is {whose} {row.kind} of {row.params:,} parameters and {row.macs:,} MACs an "
-            f"image; its memory and its time are not known: {row.reason}"
-        )
 
 
 def _of_tag(name: str) -> Resolved | None:

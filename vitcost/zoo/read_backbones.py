@@ -37,16 +37,12 @@ def backbone_of(embed: Any) -> str:
 def row_of(network: Any, in_chans: int) -> str:
     """The table's row for a network: it has the same modules, parameters and strides."""
     modules = {
-        path: _Module(type(m).__name__, _shapes(m), _strides(m)) for path, m in _walk(network)
+        path: _Module(type(m).__name__, _shapes(m), _strides(m))
+        for path, m in network.named_modules(prefix="backbone")
     }
     matched = next((name for name in BACKBONES if dict(_declared(name, in_chans)) == modules), "")
     need(matched != "", f"patch_embed.backbone is {name_of(network)} of another shape")
     return matched
-
-
-def _walk(network: Any) -> Iterator[tuple[str, Any]]:
-    for path, module in network.named_modules():
-        yield f"backbone.{path}" if path else "backbone", module
 
 
 def _shapes(module: Any) -> tuple[tuple[int, ...], ...]:

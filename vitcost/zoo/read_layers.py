@@ -81,15 +81,13 @@ def need(true: bool, reason: str) -> None:
 
 
 def norm_of(*norms: Any) -> str:
-    """The kind of some norms, which must all have the same kind."""
-    kinds = {one(_NORMS, norm, "a norm") for norm in norms if exists(norm)}
+    """The kind that all of some norms are."""
+    there = [norm for norm in norms if exists(norm)]
+    kinds = {one(_NORMS, norm, "a norm") for norm in there}
     need(len(kinds) < 2, f"norms of several kinds: {', '.join(sorted(kinds))}")
-    for norm in norms:
-        if exists(norm):
-            affine = norm.weight is not None and (
-                "rmsnorm" in kinds or getattr(norm, "bias", None) is not None
-            )
-            need(affine, "a norm without a weight or a bias")
+    for norm in there:
+        biased = "rmsnorm" in kinds or getattr(norm, "bias", None) is not None
+        need(norm.weight is not None and biased, "a norm without a weight or a bias")
     return kinds.pop() if kinds else ""
 
 
@@ -183,11 +181,8 @@ def _layer_scale(module: Any) -> Fields:
     """Whether there is a layer scale; its initial value changes no cost."""
     if not exists(module):
         return {"init_values": None}
-    need(
-        name_of(module) == "timm.layers.layer_scale.LayerScale"
-        or name_of(module) == VIT + "LayerScale",
-        f"a layer scale is {name_of(module)}",
-    )
+    names = ("timm.layers.layer_scale.LayerScale", VIT + "LayerScale")
+    need(name_of(module) in names, f"a layer scale is {name_of(module)}")
     return {"init_values": 1.0}
 
 

@@ -109,11 +109,9 @@ def _attention_pool(m: Any, act: str) -> Fields:
         need(plain, "an attention pool with norms")
         return {}
     latent = name_of(pool) == "timm.layers.attention_pool.AttentionPoolLatent"
-    need(
-        latent and pool.latent_len == 1 and pool.pos_embed is None,
-        "an attention pool of another kind",
-    )
-    need(has_bias(pool.q, pool.kv) and not exists(pool.q_norm), "an attention pool of another kind")
+    latent = latent and pool.latent_len == 1 and pool.pos_embed is None
+    biased = latent and has_bias(pool.q, pool.kv)
+    need(biased and not exists(pool.q_norm), "an attention pool of another kind")
     inner = read_mlp(pool.mlp)
     need(inner["mlp_layer"] == "Mlp" and not inner["scale_mlp_norm"], "a pool with another MLP")
     need(inner["act_layer"] == act, "an attention pool with another activation")

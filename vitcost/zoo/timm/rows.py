@@ -43,16 +43,13 @@ GIGANTIC = {"embed_dim": 1664, "depth": 48, "num_heads": 16, "mlp_ratio": 8192 /
 
 def row(source: str, *groups: Fields, **fields: Any) -> Row:
     """A model by its fields; groups of them come first."""
-    return Row("", _merged(groups, fields), source)
+    return of("", *groups, source=source, **fields)
 
 
 def of(base: str, *groups: Fields, source: str = "", **fields: Any) -> Row:
     """A variant of another model of the same table: the fields that differ."""
-    return Row(base, _merged(groups, fields), source)
-
-
-def _merged(groups: tuple[Fields, ...], fields: Fields) -> Fields:
-    return {name: value for group in (*groups, fields) for name, value in group.items()}
+    merged = {name: value for group in (*groups, fields) for name, value in group.items()}
+    return Row(base, merged, source)
 
 
 def expand(rows: Rows, name: str) -> tuple[str, dict[str, Any]]:
