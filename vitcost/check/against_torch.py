@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from vitcost.check.counters import Counted, by_fvcore, by_torch, kept
-from vitcost.check.differences import Difference, ModelCheck, Value
+from vitcost.check.differences import Difference, ModelCheck
 from vitcost.check.expected import Expected, expected, folded
 from vitcost.check.scopes import Call
 from vitcost.config.vit_config import ViTConfig
@@ -26,7 +26,7 @@ from vitcost.costs.summary import covers
 from vitcost.errors import VitcostError
 
 __all__ = [
-    "GROUPS", "REFERENCE", "STEPS", "Case", "Compared", "Provider", "Step", "called", "compare",
+    "GROUPS", "REFERENCE", "STEPS", "Case", "Provider", "Step", "called", "compare",
     "steps_of", "told",
 ]  # fmt: skip
 
@@ -82,20 +82,10 @@ class Case(NamedTuple):
 _One = TypeVar("_One")
 
 
-class Compared(NamedTuple):
-    """A number of the formulas beside the counter's."""
-
-    path: str
-    quantity: str
-    expected: Value
-    actual: Value
-    explained_by: str = ""
-
-
 class Step(NamedTuple):
     """A part of a comparison; ``quick`` parts run nothing, and take about a second."""
 
-    run: Callable[[Case], Iterator[Compared]]
+    run: Callable[[Case], Iterator[Difference]]
     quick: bool = False
 
 
@@ -118,24 +108,24 @@ def compare(
                 continue
             counts[one.quantity] += 1
             if one.expected != one.actual:
-                differences.append(Difference(*one))
+                differences.append(one)
     seconds = perf_counter() - start
     differs = tuple(dict.fromkeys(differences))
     return ModelCheck(name, dict(counts), differs, seconds, case.against, case.left_out)
 
 
-def told(label: str, run: Callable[[], Iterator[_One]]) -> Iterator[_One | Compared]:
-    """The comparison of a step; if the model raises an error, that is a difference too."""
+def told(label: str, run: Callable[[], Iterator[_One]]) -> Iterator[_One | Difference]:
+    """The comparison of a step; a model whose run raises an error is a difference too."""
     try:
         yield from run()
     except VitcostError:
         raise
     except Exception as error:  # a forward from outside of the project may raise any error
         reason = str(error).strip().partition("\n")[0]
-        yield Compared("", label, "runs", f"{type(error).__name__}: {reason}")
+        yield Difference("", label, "runs", f"{type(error).__name__}: {reason}")
 
 
-def _parameters(case: Case) -> Iterator[Compared]:
+def _parameters(case: Case) -> Iterator[Difference]:
     """Parameters of every module and of the whole, by shape."""
     model = case.model()
     actual = {path: sum(p.numel() for p in m.parameters()) for path, m in model.named_modules()}
@@ -146,11 +136,11 @@ def _parameters(case: Case) -> Iterator[Compared]:
     actual.update(counted)
     yield from _by_path("params", formula, actual)
     tensors = case.expected(training=True)[-1].cost.tensors
-    yield Compared("", "parameter_tensors", tensors, len(list(model.parameters())))
+    yield Difference("", "parameter_tensors", tensors, len(list(model.parameters())))
 
 
-def _eager_eval(case: Case) -> Iterator[Compared]:
-    # only a forward pass is counted, so autograd need not follow it
+def _eager_eval(case: Case) -> Iterator[Difference]:
+    # a forward pass alone: autograd need not follow it
     counted = by_torch(case.model().requires_grad_(False), case.shape)
     formula = case.expected()
     yield from _calls("calls", formula, counted.calls)
@@ -159,9 +149,11 @@ def _eager_eval(case: Case) -> Iterator[Compared]:
     yield from _summary(case, counted.calls)
 
 
-def _pointwise(c: ViTConfig, formula: tuple[Expected, ...], counted: Counted) -> Iterator[Compared]:
-    """Elements that pointwise ops write. By definition an attention scales its scores, even if a
-    model scales its queries."""
+def _pointwise(
+    c: ViTConfig, formula: tuple[Expected, ...], counted: Counted
+) -> Iterator[Difference]:
+    """Elements that pointwise ops write. Attention scales its scores by definition, also in a model
+    that scales its queries."""
     moved: Counter[str] = Counter()
     for attention in formula:
         if attention.type == "Attention" and c.scale_query:
@@ -175,7 +167,7 @@ def _pointwise(c: ViTConfig, formula: tuple[Expected, ...], counted: Counted) ->
         yield _explained("pointwise_total", written[""], actual[""], moved[""], _QUERIES)
 
 
-def _eager_training(case: Case) -> Iterator[Compared]:
+def _eager_training(case: Case) -> Iterator[Difference]:
     model = case.model(training=True)
     counted = by_torch(model, case.shape)
     formula = case.expected(training=True)
@@ -201,8 +193,8 @@ def _grouped(model: nn.Module, formula: tuple[Expected, ...]) -> Counter[str]:
     return extra
 
 
-def _fused(case: Case) -> Iterator[Compared]:
-    """The fused kernel has the same forward FLOPs, and one more product in its backward."""
+def _fused(case: Case) -> Iterator[Difference]:
+    """The fused kernel has the same forward FLOPs, and one product more in its backward."""
     model = case.model(fused=True, training=True)
     counted = by_torch(model, case.shape, flash=True)
     formula = case.expected(training=True, kernel="flash")
@@ -218,8 +210,8 @@ def _fused(case: Case) -> Iterator[Compared]:
     yield _explained("backward_flops_fused", whole.backward_flops, counted.backward[""], again, why)
 
 
-def _fvcore_eager(case: Case) -> Iterator[Compared]:
-    """fvcore counts a multiply-add as one. It runs the model, so one image is enough."""
+def _fvcore_eager(case: Case) -> Iterator[Difference]:
+    """fvcore counts one for a multiply-add. It runs the model, so that one image is enough."""
     one = case._replace(batch=1)
     counts = by_fvcore(one.model(), one.shape)
     formula = one.expected()
@@ -234,7 +226,7 @@ def _fvcore_eager(case: Case) -> Iterator[Compared]:
     yield _explained("pointwise_fvcore", pointwise, whole["layer_norm"], norms - pointwise, why)
 
 
-def _fvcore_fused(case: Case) -> Iterator[Compared]:
+def _fvcore_fused(case: Case) -> Iterator[Difference]:
     one = case._replace(batch=1)
     counts = by_fvcore(one.model(fused=True), one.shape)
     formula = one.expected(kernel="flash")
@@ -243,12 +235,12 @@ def _fvcore_fused(case: Case) -> Iterator[Compared]:
     yield _explained("macs_fvcore_fused", macs, _products(counts[""]), -lost, _NO_RULE)
 
 
-def _saved_eager(case: Case) -> Iterator[Compared]:
+def _saved_eager(case: Case) -> Iterator[Difference]:
     for precision in ("fp32", "amp"):
         yield from _saved(case, "eager", precision)
 
 
-def _saved_fused(case: Case) -> Iterator[Compared]:
+def _saved_fused(case: Case) -> Iterator[Difference]:
     c = case.config
     if c.attn_drop_rate or c.use_rel_pos_bias or c.use_shared_rel_pos_bias:
         # the CPU's fused kernel supports neither dropout nor a bias that trains: torch then runs
@@ -262,7 +254,7 @@ def _saved_fused(case: Case) -> Iterator[Compared]:
     yield _explained("flops_fused_cpu", flops, counted.forward[""], -lost, _NO_CPU_RULE)
 
 
-def _saved(case: Case, kernel: str, precision: str) -> Iterator[Compared]:
+def _saved(case: Case, kernel: str, precision: str) -> Iterator[Difference]:
     """Bytes saved for backward, in fp32 and under autocast."""
     model = case.model(fused=kernel == "flash", training=True)
     autocast = torch.bfloat16 if precision == "amp" else None
@@ -272,8 +264,8 @@ def _saved(case: Case, kernel: str, precision: str) -> Iterator[Compared]:
     yield from _by_path(quantity, _each(formula, "saved_bytes"), actual, called(case))
 
 
-def _summary(case: Case, calls: tuple[Call, ...]) -> Iterator[Compared]:
-    """The table of torchsummary, compared with the records of its hooks on the real module."""
+def _summary(case: Case, calls: tuple[Call, ...]) -> Iterator[Difference]:
+    """The table of torchsummary against the records of its hooks on the real module."""
     if not covers(case.config):
         return
     model = case.model()
@@ -283,9 +275,9 @@ def _summary(case: Case, calls: tuple[Call, ...]) -> Iterator[Compared]:
         for call in calls
         if call.path and call.type not in ("Sequential", "ModuleList")
     ]
-    yield Compared("", "summary_rows", len(table), len(hooked))
+    yield Difference("", "summary_rows", len(table), len(hooked))
     for row, (formula, hook) in enumerate(zip(table, hooked, strict=False), 1):
-        yield Compared(f"row {row}", "summary", str(formula), str(hook))
+        yield Difference(f"row {row}", "summary", str(formula), str(hook))
 
 
 STEPS: Mapping[str, Step] = {
@@ -311,9 +303,8 @@ def _by_path(
     actual: Mapping[str, int],
     called: Container[str] | None = None,
     habit: Mapping[str, int] = MappingProxyType({}),
-) -> Iterator[Compared]:
-    """Compares numbers by path. A module that one side lacks counts 0 there; ``habit`` is the
-    amount that a counter is known to count too much.
+) -> Iterator[Difference]:
+    """A module that one side does not have counts 0 there; ``habit`` is what a counter has more of.
 
     Work is compared only for modules that are ``called``: if a model reads the weight of a layer
     without calling it, or loops over a list of blocks, the work belongs to the module around it.
@@ -321,7 +312,7 @@ def _by_path(
     for path in dict.fromkeys((*formula, *actual)):
         if called is None or path in called:
             want, got, amount = (each.get(path, 0) for each in (formula, actual, habit))
-            yield Compared(path, quantity, want, got, GROUPS if got - want == amount else "")
+            yield Difference(path, quantity, want, got, GROUPS if got - want == amount else "")
 
 
 def _paths(counted: Counted) -> set[str]:
@@ -337,13 +328,12 @@ def called(case: Case) -> set[str]:
 
 def _calls(
     quantity: str, formula: Iterable[Expected], calls: tuple[Call, ...]
-) -> Iterator[Compared]:
-    """Compares order and types of all module calls, and the output shapes of calls that both sides
-    have."""
+) -> Iterator[Difference]:
+    """The order and the types of all module calls, and the output shapes of those in both."""
     declared = [e for e in formula if e.type != "Parameter"]
-    yield Compared("", f"number_of_{quantity}", len(declared), len(calls))
+    yield Difference("", f"number_of_{quantity}", len(declared), len(calls))
     for want, call in zip(declared, calls, strict=False):
-        yield Compared(
+        yield Difference(
             want.path, quantity, f"{want.path}: {want.type}", f"{call.path}: {call.type}"
         )
     shapes = {call.path: call.shape for call in calls}
@@ -352,11 +342,11 @@ def _calls(
             got = shapes[want.path]
             flat = (got[0], prod(got[1:-1]), got[-1]) if len(got) == 4 else ()
             why = _GRID if flat == want.shape else ""
-            yield Compared(want.path, "output_shape", want.shape, got, why)
+            yield Difference(want.path, "output_shape", want.shape, got, why)
 
 
-def _explained(quantity: str, want: int, actual: int, amount: int, why: str) -> Compared:
-    return Compared("", quantity, want, actual, why if actual - want == amount else "")
+def _explained(quantity: str, want: int, actual: int, amount: int, why: str) -> Difference:
+    return Difference("", quantity, want, actual, why if actual - want == amount else "")
 
 
 def _ancestry(path: str) -> Iterator[str]:

@@ -13,7 +13,8 @@ Value: TypeAlias = "int | str | tuple[int, ...]"
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A quantity of one module (``""``: the whole model) on which formula and torch differ.
+    """A quantity of one module (``""``: the whole model) as formula and torch see it. A step of a
+    check yields one for every number; a result keeps those whose numbers are not equal.
 
     ``expected`` is the formula's, ``actual`` the counter's; ``explained_by`` names the counter's
     known deviation if that is exactly the difference, else it is empty.

@@ -15,9 +15,9 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from vitcost.check.against_torch import GROUPS, Compared
+from vitcost.check.against_torch import GROUPS
 from vitcost.check.counters import by_path, counting
-from vitcost.check.differences import ModelCheck
+from vitcost.check.differences import Difference, ModelCheck
 from vitcost.check.expected import written_out
 from vitcost.check.running import Running, kept, running
 from vitcost.check.scopes import Scopes
@@ -73,27 +73,27 @@ def compare_own(
     return replace(compared, of="trace")
 
 
-def _parameters(asked: _Own) -> Iterator[Compared]:
-    """Parameters of the model, and of every module that shares none with another module."""
+def _parameters(asked: _Own) -> Iterator[Difference]:
+    """Parameters of the model, and of every module that shares none with another."""
     module = asked.traces.module
     cost = asked.run("infer").rows().cost
     every = list(module.parameters())
-    yield Compared("", "params", cost.params, sum(p.numel() for p in every))
+    yield Difference("", "params", cost.params, sum(p.numel() for p in every))
     trains = sum(p.numel() for p in every if p.requires_grad)
-    yield Compared("", "trainable", cost.trainable, trains)
+    yield Difference("", "trainable", cost.trainable, trains)
 
 
-def _forward(asked: _Own) -> Iterator[Compared]:
+def _forward(asked: _Own) -> Iterator[Difference]:
     """FLOPs of a forward in eval, by module."""
     counted, *_ = _counted(asked, training=False)
     yield from _by_module(asked.run("infer"), counted)
 
 
-def _step(asked: _Own) -> Iterator[Compared]:
-    """FLOPs of a training step, including the recomputation of checkpoints."""
+def _step(asked: _Own) -> Iterator[Difference]:
+    """FLOPs of a training step, with the recomputation of checkpoints."""
     run = asked.run()
     if run.no_step:
-        yield Compared("", "step", run.no_step, _fails(asked))
+        yield Difference("", "step", run.no_step, _fails(asked))
         return
     forward, both, beyond = _counted(asked, training=True)
     yield from _by_module(run, forward)
@@ -102,13 +102,13 @@ def _step(asked: _Own) -> Iterator[Compared]:
     again = sum(value(o.flops, run.batch) for o in operators if o.phase == "recomputation")
     expected, actual = run.rows().cost.backward_flops + again, both[""] - forward[""]
     why = GROUPS if actual - expected == beyond else ""
-    yield Compared("", "backward_flops", expected, actual, why)
+    yield Difference("", "backward_flops", expected, actual, why)
 
 
-def _by_module(run: Traced, counted: dict[str, int]) -> Iterator[Compared]:
+def _by_module(run: Traced, counted: dict[str, int]) -> Iterator[Difference]:
     for e in written_out(run.rows()):
         if not e.path or e.path in counted:
-            yield Compared(e.path, "flops", e.cost.flops, counted.get(e.path, 0))
+            yield Difference(e.path, "flops", e.cost.flops, counted.get(e.path, 0))
 
 
 def _counted(asked: _Own, training: bool) -> tuple[dict[str, int], dict[str, int], int]:
@@ -152,7 +152,7 @@ def _saved(asked: _Own) -> Iterator[Found]:
         if asked.peak("cpu") > LARGEST_REAL:
             stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
         real = stack.enter_context(asked.real("cpu"))
-        yield Compared("", "saved_activations_bytes", run.rows().cost.saved_bytes, kept(real))
+        yield Difference("", "saved_activations_bytes", run.rows().cost.saved_bytes, kept(real))
 
 
 def _started(asked: _Own, stack: ExitStack, device: str) -> Any:

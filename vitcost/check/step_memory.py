@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from vitcost.check.against_torch import Case, Compared, called
+from vitcost.check.against_torch import Case, called
 from vitcost.check.checkpointed import checkpointed
 from vitcost.check.counters import fill, kept
-from vitcost.check.differences import ModelCheck
+from vitcost.check.differences import Difference, ModelCheck
 from vitcost.check.expected import written_out
 from vitcost.check.reference import beyond, build
 from vitcost.check.step_witnesses import Loss, Step, cross_entropies, means, optimizer, tracked
@@ -137,13 +137,13 @@ def _saved(asked: MemoryCase) -> Iterator[Found]:
     paths = called(case) if whole else {"", *saved.keys()}
     for e in written_out(row):
         if e.path in paths and (whole or e.path.count(".") <= 1):
-            yield Compared(e.path, "saved_bytes", e.cost.saved_bytes, saved.get(e.path, 0))
+            yield Difference(e.path, "saved_bytes", e.cost.saved_bytes, saved.get(e.path, 0))
     if case.config.losses:
         model, vectors = asked.model(), asked.vectors
         by_autograd = kept(model, case.shape, asked.autocast, cross_entropies, vectors).saved_bytes
         with_loss = by_autograd[""]
         formula = row.cost.saved_bytes + loss_bytes(run)
-        yield Compared("", "saved_activations_bytes", formula, with_loss)
+        yield Difference("", "saved_activations_bytes", formula, with_loss)
 
 
 def _traced(asked: MemoryCase) -> Iterator[Found]:
@@ -161,15 +161,15 @@ def _traced(asked: MemoryCase) -> Iterator[Found]:
             raise NotCovered(traced.missing)
         cost, formula = rows(step, traced.weights, asked.case.batch).cost, run.rows().cost
         saved = formula.saved_bytes + loss_bytes(run)
-        yield Compared("", f"saved_activations_bytes_traced_{platform}", saved, cost.saved_bytes)
-        # executed FLOPs are compared: where the definition has one product, a trace sees two
-        # kernels that share the values
+        yield Difference("", f"saved_activations_bytes_traced_{platform}", saved, cost.saved_bytes)
+        # executed FLOPs: a trace sees two kernels with one value tensor, where the definition has
+        # one product
         forward, backward = formula.executed_flops, formula.executed_backward_flops
-        yield Compared("", f"flops_traced_{platform}", forward, cost.executed_flops)
+        yield Difference("", f"flops_traced_{platform}", forward, cost.executed_flops)
         ran = cost.executed_backward_flops
-        yield Compared("", f"backward_flops_traced_{platform}", backward, ran)
+        yield Difference("", f"backward_flops_traced_{platform}", backward, ran)
         actual = live.peak(upper(step), Sizes(b=asked.case.batch)).peak_bytes
-        yield Compared(
+        yield Difference(
             "", f"peak_bytes_traced_{platform}", live.peak(run.step(), run.sizes).peak_bytes, actual
         )
 
@@ -182,7 +182,7 @@ def _tracked(asked: MemoryCase) -> Iterator[Found]:
         return
     make = optimizer(asked.scenario.optimizer)
     actual = tracked(model, asked.case.shape, make, asked.autocast, asked.loss, asked.vectors)
-    yield Compared("", "peak_bytes_tracked", formula, actual)
+    yield Difference("", "peak_bytes_tracked", formula, actual)
 
 
 def _allocated(asked: MemoryCase) -> Iterator[Found]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import torch
 
-from vitcost.check.against_torch import Compared, told
+from vitcost.check.against_torch import told
 from vitcost.check.differences import Difference, ModelCheck
 from vitcost.check.step_witnesses import allocated, on_card
 from vitcost.errors import NotCovered
@@ -28,7 +28,7 @@ class LeftOut(NamedTuple):
     reason: str
 
 
-Found: TypeAlias = Compared | LeftOut
+Found: TypeAlias = Difference | LeftOut
 _Of = TypeVar("_Of")
 
 
@@ -56,7 +56,7 @@ def stepwise(
                     continue
                 counts[one.quantity] += 1
                 if one.expected != one.actual:
-                    differences.append(Difference(*one))
+                    differences.append(one)
         except NotCovered as reason:
             labels.setdefault(f"not covered: {reason}", []).append(label)
     reasons = [f"{', '.join(of_reason)}: {reason}" for reason, of_reason in labels.items()]
@@ -76,12 +76,12 @@ def by_allocator(predicted: int, step: Callable[[], tuple[Any, int]]) -> Iterato
     real, lasting = step()
     storages = allocated(real)
     tensors, total = lasting + storages.tensor_bytes, lasting + storages.total_bytes
-    yield Compared("", "peak_bytes_tensors", predicted, tensors)
-    # a larger peak is explained only if the tensors agree and the workspace covers the difference
+    yield Difference("", "peak_bytes_tensors", predicted, tensors)
+    # bytes beside the tensors explain a peak that is above theirs, and no other
     explained = tensors == predicted and total - tensors <= sum(storages.others.values())
     reasons = [f"{name}, {n:,} bytes" for name, n in sorted(storages.others.items())]
     why = "; ".join(reasons) if explained else ""
-    yield Compared("", "peak_bytes_allocated", predicted, total, why)
+    yield Difference("", "peak_bytes_allocated", predicted, total, why)
 
 
 def by_card(
@@ -102,4 +102,4 @@ def by_card(
     actual = on_card(step()) - before
     over = actual - predicted
     why = f"workspace of kernels and rounding of blocks, {over:,} bytes: {known}"
-    yield Compared("", "peak_bytes_card", predicted, actual, why if 0 < over <= most else "")
+    yield Difference("", "peak_bytes_card", predicted, actual, why if 0 < over <= most else "")

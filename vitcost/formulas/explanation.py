@@ -106,20 +106,18 @@ def explained(
     resolved = resolve(model, **overrides)
     scenario = Scenario.of(**{**mode, **flags}).added_to(resolved.flags)
     known = fixed(quantity, row, resolved.config, scenario)
-    spelled = _of_symbols(row, resolved.config, scenario) if known is None else _of_text(known)
+    spelled, how, why = (
+        _of_symbols(row, resolved.config, scenario) if known is None else (_of_text(known), "", "")
+    )
     return Explanation(
         model=resolved.name,
         quantity=quantity,
-        unit=f"{row.unit}, {spelled.how}" if spelled.how else row.unit,
-        formula=spelled.formula,
-        substituted=spelled.substituted,
-        value=spelled.value,
+        unit=f"{row.unit}, {how}" if how else row.unit,
         reference=getattr(resolved.config, "reference", row.reference),
-        terms=spelled.terms,
-        letters=spelled.letters,
         latex=_latex(quantity, spelled) if latex else None,
         towers=2 if hasattr(resolved.config, "vision") else 1,
-        note="; ".join(filter(None, (note, spelled.note))),
+        note="; ".join(filter(None, (note, why))),
+        **spelled._asdict(),
     )
 
 
@@ -131,8 +129,6 @@ class _Spelled(NamedTuple):
     value: Value
     terms: tuple[Term, ...]
     letters: tuple[Letter, ...]
-    how: str = ""
-    note: str = ""
 
 
 def _of_text(known: Fixed) -> _Spelled:
@@ -150,8 +146,8 @@ def _of_text(known: Fixed) -> _Spelled:
     return _spelled(known, terms, whole, known.letters)
 
 
-def _of_symbols(row: Formula, config: Any, scenario: Scenario) -> _Spelled:
-    """The answer of the engine in letters."""
+def _of_symbols(row: Formula, config: Any, scenario: Scenario) -> tuple[_Spelled, str, str]:
+    """The answer of the engine in letters; the scenario that it is of, and why a term has none."""
     sp = load()
     found = RULES[row.rule](row, config, scenario)
     compares = isinstance(found.value, tuple)
@@ -165,7 +161,7 @@ def _of_symbols(row: Formula, config: Any, scenario: Scenario) -> _Spelled:
     terms = tuple(term(name, expr) for name, expr in found.terms.items())
     whole = None if found.whole is None else term("", found.whole)
     used = {each.name for x in found.terms.values() for each in sp.sympify(x).free_symbols}
-    return _spelled(found, terms, whole, used)._replace(how=found.how, note=found.note)
+    return _spelled(found, terms, whole, used), found.how, found.note
 
 
 def _spelled(
