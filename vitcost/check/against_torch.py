@@ -115,7 +115,7 @@ def compare(
 
 
 def told(label: str, run: Callable[[], Iterator[_One]]) -> Iterator[_One | Difference]:
-    """The comparison of a step; a model whose run raises an error is a difference too."""
+    """The comparison of a step; if the model raises an error, that is a difference too."""
     try:
         yield from run()
     except VitcostError:
@@ -140,7 +140,7 @@ def _parameters(case: Case) -> Iterator[Difference]:
 
 
 def _eager_eval(case: Case) -> Iterator[Difference]:
-    # a forward pass alone: autograd need not follow it
+    # only a forward pass is counted, so autograd need not follow it
     counted = by_torch(case.model().requires_grad_(False), case.shape)
     formula = case.expected()
     yield from _calls("calls", formula, counted.calls)
@@ -152,8 +152,8 @@ def _eager_eval(case: Case) -> Iterator[Difference]:
 def _pointwise(
     c: ViTConfig, formula: tuple[Expected, ...], counted: Counted
 ) -> Iterator[Difference]:
-    """Elements that pointwise ops write. Attention scales its scores by definition, also in a model
-    that scales its queries."""
+    """Elements that pointwise ops write. By definition an attention scales its scores, even if a
+    model scales its queries."""
     moved: Counter[str] = Counter()
     for attention in formula:
         if attention.type == "Attention" and c.scale_query:
@@ -194,7 +194,7 @@ def _grouped(model: nn.Module, formula: tuple[Expected, ...]) -> Counter[str]:
 
 
 def _fused(case: Case) -> Iterator[Difference]:
-    """The fused kernel has the same forward FLOPs, and one product more in its backward."""
+    """The fused kernel has the same forward FLOPs, and one more product in its backward."""
     model = case.model(fused=True, training=True)
     counted = by_torch(model, case.shape, flash=True)
     formula = case.expected(training=True, kernel="flash")
@@ -211,7 +211,7 @@ def _fused(case: Case) -> Iterator[Difference]:
 
 
 def _fvcore_eager(case: Case) -> Iterator[Difference]:
-    """fvcore counts one for a multiply-add. It runs the model, so that one image is enough."""
+    """fvcore counts a multiply-add as one. It runs the model, so one image is enough."""
     one = case._replace(batch=1)
     counts = by_fvcore(one.model(), one.shape)
     formula = one.expected()
@@ -265,7 +265,7 @@ def _saved(case: Case, kernel: str, precision: str) -> Iterator[Difference]:
 
 
 def _summary(case: Case, calls: tuple[Call, ...]) -> Iterator[Difference]:
-    """The table of torchsummary against the records of its hooks on the real module."""
+    """The table of torchsummary, compared with the records of its hooks on the real module."""
     if not covers(case.config):
         return
     model = case.model()
@@ -304,7 +304,8 @@ def _by_path(
     called: Container[str] | None = None,
     habit: Mapping[str, int] = MappingProxyType({}),
 ) -> Iterator[Difference]:
-    """A module that one side does not have counts 0 there; ``habit`` is what a counter has more of.
+    """Compares numbers by path. A module that one side lacks counts 0 there; ``habit`` is the
+    amount that a counter is known to count too much.
 
     Work is compared only for modules that are ``called``: if a model reads the weight of a layer
     without calling it, or loops over a list of blocks, the work belongs to the module around it.
@@ -329,7 +330,8 @@ def called(case: Case) -> set[str]:
 def _calls(
     quantity: str, formula: Iterable[Expected], calls: tuple[Call, ...]
 ) -> Iterator[Difference]:
-    """The order and the types of all module calls, and the output shapes of those in both."""
+    """Compares order and types of all module calls, and the output shapes of calls that both sides
+    have."""
     declared = [e for e in formula if e.type != "Parameter"]
     yield Difference("", f"number_of_{quantity}", len(declared), len(calls))
     for want, call in zip(declared, calls, strict=False):

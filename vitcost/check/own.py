@@ -74,7 +74,7 @@ def compare_own(
 
 
 def _parameters(asked: _Own) -> Iterator[Difference]:
-    """Parameters of the model, and of every module that shares none with another."""
+    """Parameters of the model, and of every module that shares none with another module."""
     module = asked.traces.module
     cost = asked.run("infer").rows().cost
     every = list(module.parameters())
@@ -90,7 +90,7 @@ def _forward(asked: _Own) -> Iterator[Difference]:
 
 
 def _step(asked: _Own) -> Iterator[Difference]:
-    """FLOPs of a training step, with the recomputation of checkpoints."""
+    """FLOPs of a training step, including the recomputation of checkpoints."""
     run = asked.run()
     if run.no_step:
         yield Difference("", "step", run.no_step, _fails(asked))
@@ -175,8 +175,10 @@ def _allocated(asked: _Own) -> Iterator[Found]:
 
 
 def _on_card(asked: _Own) -> Iterator[Found]:
-    """The peak by the allocator of a CUDA card: tensors, and the workspace of its kernels."""
-    # a card's kernels take scratch that a trace does not see, and blocks are multiples of 512 bytes
+    """The peak as the allocator of a CUDA card measures it: tensors, and the workspace of its
+    kernels."""
+    # a card's kernels allocate scratch that a trace does not see, and blocks are multiples of 512
+    # bytes
     with ExitStack() as stack:
         step = partial(_started, asked, stack, "cuda")
         yield from by_card(asked.peak("cuda"), step, "no tensors of the model")

@@ -24,9 +24,9 @@ class Call(NamedTuple):
 class Scopes(ModuleTracker):
     """Keeps ``parents``, the paths of the running modules, which ``FlopCounterMode`` asks for.
 
-    torch's own tracker loses its place in the backward pass where a module's input needs no
-    gradient. Here a module's autograd nodes are those that its output reaches and that no call
-    before it has claimed; each says whose it is when the backward pass comes to it.
+    In the backward pass torch's own tracker loses track of a module whose input needs no gradient.
+    Here the autograd nodes of a module are those that can be reached from its output and belong to
+    no earlier call; when the backward pass runs a node, its module is known.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -54,7 +54,7 @@ class Scopes(ModuleTracker):
 
     @property
     def running_type(self) -> str:
-        """The type of the module whose forward runs."""
+        """The type of the running module."""
         path = self._stack[-1] if self._stack else ""
         return type(self.model.get_submodule(path)).__name__
 
@@ -78,7 +78,7 @@ class Scopes(ModuleTracker):
             if node is None or node in self._claimed:
                 continue
             self._claimed[node] = self.parents
-            if not hasattr(node, "variable"):  # a parameter's node runs no operator
+            if not hasattr(node, "variable"):  # the node of a parameter runs no operator
                 self._handles.append(node.register_prehook(partial(self._resume, self.parents)))
             nodes += [before for before, _ in node.next_functions]
 

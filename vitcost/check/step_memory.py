@@ -54,7 +54,7 @@ class MemoryCase(NamedTuple):
         return AUTOCASTS.get(self.scenario.precision)
 
     def model(self) -> nn.Module:
-        """The real model on meta, in training mode."""
+        """The real model on the meta device, in training mode."""
         how, case = self.scenario, self.case
         model = case.model(fused=how.attention == "sdpa", training=True)
         if how.precision in CASTS:
@@ -162,8 +162,8 @@ def _traced(asked: MemoryCase) -> Iterator[Found]:
         cost, formula = rows(step, traced.weights, asked.case.batch).cost, run.rows().cost
         saved = formula.saved_bytes + loss_bytes(run)
         yield Difference("", f"saved_activations_bytes_traced_{platform}", saved, cost.saved_bytes)
-        # executed FLOPs: a trace sees two kernels with one value tensor, where the definition has
-        # one product
+        # executed FLOPs are compared: where the definition has one product, a trace sees two
+        # kernels that share the values
         forward, backward = formula.executed_flops, formula.executed_backward_flops
         yield Difference("", f"flops_traced_{platform}", forward, cost.executed_flops)
         ran = cost.executed_backward_flops

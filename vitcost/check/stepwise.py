@@ -77,7 +77,7 @@ def by_allocator(predicted: int, step: Callable[[], tuple[Any, int]]) -> Iterato
     storages = allocated(real)
     tensors, total = lasting + storages.tensor_bytes, lasting + storages.total_bytes
     yield Difference("", "peak_bytes_tensors", predicted, tensors)
-    # bytes beside the tensors explain a peak that is above theirs, and no other
+    # a larger peak is explained only if the tensors agree and the workspace covers the difference
     explained = tensors == predicted and total - tensors <= sum(storages.others.values())
     reasons = [f"{name}, {n:,} bytes" for name, n in sorted(storages.others.items())]
     why = "; ".join(reasons) if explained else ""

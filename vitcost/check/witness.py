@@ -47,7 +47,7 @@ def case_of(name: str, config: ViTConfig, batch: int, overrides: Mapping[str, An
     >>> case_of("custom", ViTConfig(), 1, {}).against
     'reference'
     """
-    # timm's modules have the paths of the formulas
+    # timm's modules have the paths that the formulas use
     is_own = is_factory(name) and not overrides
     if is_own and type(build_own(name)).__module__.startswith("timm.models."):
         return Case(config, batch, partial(_users, name), name)

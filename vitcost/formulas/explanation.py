@@ -132,7 +132,7 @@ class _Spelled(NamedTuple):
 
 
 def _of_text(known: Fixed) -> _Spelled:
-    """The textbook's own text."""
+    """The formula as the textbook spells it."""
 
     def term(name: str, formula: str, rounded: str, value: Size) -> Term:
         return Term(name, formula, put_in(rounded, known.numbers), value)
@@ -147,7 +147,8 @@ def _of_text(known: Fixed) -> _Spelled:
 
 
 def _of_symbols(row: Formula, config: Any, scenario: Scenario) -> tuple[_Spelled, str, str]:
-    """The answer of the engine in letters; the scenario that it is of, and why a term has none."""
+    """The formula from the engine, with letters for sizes; its scenario, and why letters are
+    missing."""
     sp = load()
     found = RULES[row.rule](row, config, scenario)
     compares = isinstance(found.value, tuple)
@@ -186,7 +187,8 @@ def _joined(texts: Mapping[str, str], compares: bool) -> str:
     """Summands, or the cells of a comparison."""
     if compares:
         return "; ".join(f"{name}: {text}" for name, text in texts.items())
-    return " + ".join(texts.values())
+    # a sum without terms is 0: SGD keeps no states
+    return " + ".join(texts.values()) or "0"
 
 
 def _latex(quantity: str, spelled: _Spelled) -> str | None:

@@ -340,11 +340,10 @@ RULES: Mapping[str, Callable[[Formula, Config, Scenario], Found]] = {
 def _both(
     config: Config, scenario: Scenario, memory: bool = False
 ) -> tuple[Workload, Workload, str]:
-    """The workload of a model in numbers and in letters, and why letters are missing. For memory,
-    letters are used where the
-    model has them and their sum is ready before a reader loses patience; else numbers stand for
-    both."""
-    # the structure of any batch, not that of batch 1
+    """The workload of a model in numbers and in letters, and the reason if letters are missing. For
+    memory, letters are used if the model has them and their sum takes no longer than a second; else
+    numbers stand for both."""
+    # the structure is that of any batch, even if batch 1 would have another
     exact = workload(config, scenario).at(scenario.batch)
     if memory and not exact.has_letters:
         return exact, exact, ""
@@ -352,7 +351,7 @@ def _both(
     if steps > most:
         note = f"the formula is large: {steps:,} {noun}, and letters are for up to {most:,}"
         return exact, exact, f"{note}; each term is a number"
-    # a sum of products is added up in a hundredth of the time that a general expression takes
+    # adding up products takes a hundredth of the time that general expressions take
     letters = Sizes({axis: cast(Size, size_of(_letter(axis))) for axis in exact.sizes})
     return exact, workload(config, scenario, letters), ""
 

@@ -1,9 +1,9 @@
 """Files of measured throughput, a row for each timing: timm's benchmark format, a simple CSV, or
-timings that others printed, of any card and software.
+published timings of any card and software, some of which cannot be used.
 
-A printed timing has the columns ``source``, ``model``, ``card``, ``software``, ``quantity``,
+A published timing has the columns ``source``, ``model``, ``card``, ``software``, ``quantity``,
 ``value`` and ``to_si``, the factor that brings the value to seconds or images a second;
-``vitcost``, where there is one, has the flags that describe the run, as JSON.
+``vitcost``, if present, has the flags that describe the run, as JSON.
 """
 
 import csv
@@ -22,14 +22,14 @@ from vitcost.outside.reading import MEASUREMENTS, read_text
 
 __all__ = ["Row", "printed", "read"]
 
-# timm's own benchmark files may have both, each with columns of its own
+# prefixes of columns: a file of timm may have inference and training side by side
 _PREFIXES = {"": "", "infer_": "infer", "train_": "train"}
-# columns of a row's numbers: timm's names, then the names in a report's JSON
+# columns with a row's numbers: timm's names first, then the names in a report's JSON
 _RATE = ("samples_per_sec", "images_per_second")
 _BATCH = ("batch_size", "batch")
 _IMAGE = ("img_size",)
 _PARAMS = ("param_count", "param_count_M")
-# columns that say how a row was measured, and their values where they are missing
+# columns that say how a row was measured, with their values if the column is missing
 DEFAULTS = {
     "gpu": "",
     "mode": "infer",
@@ -55,15 +55,15 @@ _TIMM_NAME = re.compile(
     r"benchmark-(?P<mode>infer|train)-(?P<precision>[a-z0-9_]+)-(?P<layout>nchw|nhwc)-"
     r"pt(?P<torch>\d{3,4})-(?:cu\d+-)?(?P<gpu>.+?)(?P<compile>-dynamo)?\.csv"
 )
-# columns of printed timings
+# columns of published timings
 _PRINTED = ("source", "model", "card", "software", "quantity", "value", "to_si")
 _TIMES = ("seconds", "images_per_second")
 _TORCH = re.compile(r"torch (\d+\.\d+)", re.IGNORECASE)
-# engines by their words in the name of a software; the TensorRT plugin of FasterTransformer runs
-# its own kernels
+# engines by words in the name of a software; FasterTransformer's TensorRT plugin runs
+# FasterTransformer's own kernels
 _ENGINES = ("fastertransformer", "aitemplate", "tensorrt")
-# why a timing tells of no card: by the start of the source's name, and by what stands in its card,
-# precision and software, one behind the other
+# reasons why a timing says nothing about a card: by the beginning of the source's name, and by a
+# text in its card, precision and software joined together
 _UNUSABLE = (
     ("HF vit.md", "", "timed without a synchronization: the same at every batch, printed to 1 ms"),
     ("FlagPerf", "8 x ", "several cards at once"),
@@ -76,7 +76,7 @@ _UNUSABLE = (
 
 
 class Row(NamedTuple):
-    """A line of a file: a model, how it was run, and how many images a second it did."""
+    """A line of a file: a model, how it ran, and how many images per second it did."""
 
     file: str
     model: str
@@ -86,16 +86,16 @@ class Row(NamedTuple):
     images_per_second: float
     setup: Setup
     scenario: Scenario
-    overrides: tuple[tuple[str, Any], ...] = ()  # fields of the config that are not the model's own
-    source: str = ""  # the publication that printed it, where there is one
-    unusable: str = ""  # why it tells of no card
-    params: float = 0.0  # millions of parameters, where the file has them
+    overrides: tuple[tuple[str, Any], ...] = ()  # fields unlike the model's own
+    source: str = ""  # the publication that printed the timing, if there is one
+    unusable: str = ""  # why the timing says nothing about a card
+    params: float = 0.0  # millions of parameters, if the file has them
 
 
 def read(path: "str | Path", **given: str) -> list[Row]:
     r"""The rows of a CSV that have a timing: timm's benchmark format, or columns of these names.
 
-    ``given`` has the facts that are neither in the file's columns nor in the name that timm gave
+    ``given`` has the facts that are neither in the columns nor in the file's name as timm spells
     it: ``gpu``, ``mode``, ``precision``, ``attention``, ``layout``, ``compile``, ``torch``,
     ``optimizer``. A file of published timings has all of them, and a source, in every row.
 
@@ -132,7 +132,7 @@ def read(path: "str | Path", **given: str) -> list[Row]:
 
 
 def _named(name: str) -> dict[str, str]:
-    """The setup that timm's name of a file states; empty for another name.
+    """The setup that the name of a file states, if timm named it; else nothing.
 
     >>> _named("benchmark-infer-amp-nchw-pt2100-cu130-rtx4090-dynamo.csv")["torch"]
     '2.10'
@@ -142,13 +142,13 @@ def _named(name: str) -> dict[str, str]:
         return {}
     says = match.groupdict()
     digits = says["torch"]
-    # 1.13 is pt113, 2.4.0 is pt240
+    # 1.13 is spelled pt113, 2.4.0 is pt240
     minor = digits[1:] if digits.startswith("1") else digits[1:-1]
     return {**says, "torch": f"{digits[0]}.{minor}", "compile": "1" if says["compile"] else "0"}
 
 
 def _rows(line: Mapping[str, str | None], flags: Mapping[str, str], place: str) -> Iterator[Row]:
-    """A row for each timing of a line."""
+    """One row for each timing in a line."""
     model = (line.get("model") or "").partition(".")[0]
     for prefix, mode in _PREFIXES.items():
         numbers = [
@@ -157,13 +157,13 @@ def _rows(line: Mapping[str, str | None], flags: Mapping[str, str], place: str) 
         ]
         params = next((text for name in _PARAMS if (text := line.get(name))), None)
         if model and numbers[0] and numbers[1]:
-            # a prefix decides the mode, also against the column of the mode
+            # a prefix decides the mode, even if a column of the mode says another
             facts = {**flags, **({"mode": mode} if mode else {})}
             yield _row(model, [*numbers, params], _said(line, facts), place)
 
 
 def _said(line: Mapping[str, str | None], flags: Mapping[str, str]) -> dict[str, str]:
-    # timm's name of torch.compile
+    # dynamo is timm's column for torch.compile
     line = {**line, "compile": line.get("compile") or line.get("dynamo")}
     return {key: flags.get(key) or line.get(key) or value for key, value in DEFAULTS.items()}
 
@@ -199,14 +199,14 @@ def _row(model: str, numbers: Sequence[str | None], says: Mapping[str, str], pla
 
 
 def _whole(text: str | None) -> int:
-    """A number, which tools that know no integers write as ``256.0``; 0: none."""
+    """A whole number; some tools write it as ``256.0``; 0: the cell is empty."""
     whole = (text or "0").strip()
     return int(whole.removesuffix(".0"))
 
 
 def printed(lines: Sequence[Mapping[str, str | None]], place: str) -> Iterator[Row]:
-    """The timings of a file, without its other quantities; ``ConfigError`` with the line of a
-    fault.
+    """The timings of a file; rows of other quantities are left out. Raises ``ConfigError`` with the
+    line of a mistake.
 
     >>> line = {
     ...     "source": "a blog", "model": "vit_base_patch16_224", "card": "t4", "precision": "fp16",
@@ -227,7 +227,7 @@ def printed(lines: Sequence[Mapping[str, str | None]], place: str) -> Iterator[R
 
 
 def _printed(says: Mapping[str, str]) -> Row:
-    """A printed timing: flags of the scenario and fields of the config apart."""
+    """A published timing, with flags of the scenario and fields of the config apart."""
     flags: dict[str, Any] = dict(json.loads(says.get("vitcost") or "{}")) or _columns(says)
     batch = int(says.get("batch") or 0)
     value = float(says["value"]) * float(says["to_si"] or 1)
@@ -257,7 +257,7 @@ def _printed(says: Mapping[str, str]) -> Row:
 
 
 def _columns(says: Mapping[str, str]) -> dict[str, Any]:
-    """The flags of a row that has none written out."""
+    """The flags of a row that does not list flags itself, from its other columns."""
     attention = says.get("attention", "")
     return {
         "gpu": says["card"],
@@ -268,7 +268,7 @@ def _columns(says: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _software(text: str) -> str:
-    """The version of torch that a software's name says, or the engine.
+    """The version of torch, or the engine, that the name of a software states.
 
     >>> [_software(text) for text in ("torch 1.12 eager, CUDA 11.6.2", "TensorRT 8.5.1.7", "")]
     ['1.12', 'tensorrt', '']
@@ -280,7 +280,7 @@ def _software(text: str) -> str:
 
 
 def unusable(says: Mapping[str, str]) -> str:
-    """Why a printed timing tells of no card; "" where it does."""
+    """The reason why a published timing says nothing about a card; "" if it does say something."""
     words = ", ".join(says.get(key, "") for key in ("card", "precision", "software")).lower()
     for source, part, reason in _UNUSABLE:
         if says["source"].startswith(source) and part in words:

@@ -192,7 +192,7 @@ def _of_its_kind(row: Card, setup: Setup, known: Sequence[Calibration]) -> Rates
         ).spread(*(OF_ITS_KIND[kin.near] if kin.kindred else SPEC_SHEET))
     constants, notes = typical(row, setup, known)
     if is_geforce(row) or ("rtx" in row.kin and not vector(setup)):
-        # a GeForce, or its die, whose share of the sheet is known
+        # a GeForce, or its die, of which the reached share of the sheet is known
         rates = Rates(constants, "of_its_kind", GEFORCE, notes, source="timm's files of GeForces")
         return rates if is_geforce(row) else rates.spread(*OF_ITS_KIND[False])
     return Rates(constants, "spec_sheet", 0.0, notes).spread(*SPEC_SHEET)

@@ -59,7 +59,7 @@ def _of_the_card(group: Sequence[Measurement]) -> list[Measurement]:
 
 
 def times_longer(m: Measurement) -> float:
-    """How many times longer than usual a step took on the card."""
+    """By which factor a step took longer on the card than usual."""
     constants, _ = usual(m.row.setup, CALIBRATIONS)
     columns, fixed = terms(m.work, m.sheet, m.row.setup)
     return m.seconds / (sum(c * part for c, part in zip(constants, columns, strict=True)) + fixed)

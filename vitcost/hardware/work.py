@@ -61,7 +61,7 @@ def work(
     elif isinstance(run, Traced):
         parts = lowered(run.passed, run.batch, setup)
     else:
-        # the heads of one lie in order
+        # the tokens of a single head are contiguous
         launched = steps(run.kernels(), setup, one_head=run.sizes.get("a") == 1)
         if sizes is not None:
             run = run_of(config, scenario, setup, sizes)
@@ -232,7 +232,7 @@ def _update(run: Workload, setup: Setup) -> Work:
 def _trained(run: Workload) -> Size:
     if isinstance(run, Traced | Digested):
         return run.rows().cost.trainable
-    # every parameter stands on one op, which is launched once a layer
+    # every parameter belongs to one op, which is launched once for each layer
     forward = (step for step in run.kernels() if step.op.trains)
     return sum(times(step, run.sizes) * params(step.op, run.sizes) for step in forward)
 

@@ -216,7 +216,7 @@ def attention(model: nn.Module, how: str, platform: str) -> Iterator[None]:
 
 @contextmanager
 def _eager(model: nn.Module) -> Iterator[None]:
-    """timm's and transformers' own switch to plain products."""
+    """Switches to plain products, by timm's and transformers' own settings."""
     with ExitStack() as stack:
         for module in model.modules():
             if getattr(module, "fused_attn", None) is True:

@@ -67,7 +67,7 @@ def install() -> None:
             "traced: torch 2.10 or later has, and --platform cpu needs none"
         ) from None
     device: Any = _DummyBackendModule()
-    # DataParallel and others move to whatever says that it is there
+    # DataParallel and others move modules to any device that reports itself as available
     device.is_available = lambda: _Rules.tracing
     device.get_amp_supported_dtype = lambda: [torch.bfloat16, torch.float16]
     _setup_privateuseone_for_python_backend(CARD, backend_module=device, device_guard=_guard())

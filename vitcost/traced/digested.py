@@ -340,8 +340,8 @@ def _parameters(digest: Digest, size: int, any_reached: bool) -> tuple[Parameter
 
 
 def _alike(one: Run | None, more: Run | None) -> bool:
-    """Whether the polynomials of a pass are the numbers of a single image, and no other look is
-    the highest there."""
+    """Whether the polynomials of larger batches also hold for a single image, with the same looks
+    as possible peaks."""
     if one is None or more is None:
         return one is more
     if (one.tops, one.places) != (more.tops, more.places):

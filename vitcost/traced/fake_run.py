@@ -53,7 +53,7 @@ class _Mode(FakeTensorMode):  # type: ignore[no-untyped-call]
 # the parameters' types; under autocast the type of products
 CASTS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 AUTOCASTS = {"amp-bf16": torch.bfloat16, "amp-fp16": torch.float16}
-# torch logs the traceback of an operator that no shape fits; a message says it already
+# torch's log of an operator that no shape fits; the error message says the same
 _LOG = logging.getLogger("torch._subclasses.fake_tensor")
 
 

@@ -25,13 +25,14 @@ _BUILT = ("num_classes", "img_size", "in_chans")
 
 
 @dataclass(eq=False)
-class OfModule:
-    """Traces of a module: of one batch as it is asked for, of others as polynomials in it.
+class OfModule(Traces):
+    """Traces of a module: of a single batch when it is asked for, and as polynomials for all
+    batches.
 
     ``given`` inputs are as ``--input`` spells them, a callable of the batch, or example tensors;
-    ``beside`` is what a factory returned beside the module, ``found`` how a loss is found by its
-    name. ``rebuild`` makes the module with other arguments of its constructor, and None says that
-    these are unknown; ``built`` are the arguments of this module.
+    ``beside`` is what a factory returned beside the module, ``found`` looks up a loss by its name.
+    ``rebuild`` makes the module with other constructor arguments, or is None if these are not
+    known; ``built`` are the arguments of this module.
     """
 
     module: nn.Module

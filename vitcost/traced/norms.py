@@ -1,8 +1,9 @@
-"""How the outputs of a batch norm lie, where torch's shape function runs twenty operators.
+"""The memory layout of a batch norm's outputs, from a rule; torch's shape function would run twenty
+operators.
 
 Fake tensors run a decomposition for these operators, 10 to 50 ms for each distinct call, of which a
-convolutional network has many. The rules cover an image in order; for every other tensor the
-decomposition runs.
+convolutional network has many. The rules cover a contiguous image; all other norms run the
+decomposition.
 """
 
 from collections.abc import Callable, Mapping
@@ -52,7 +53,7 @@ def _batch_norm_backward(args: _Args) -> Any:
 
 
 def _plain(x: Tensor, weight: Tensor | None) -> bool:
-    """On a card and in order, with a weight in float32 or as the input."""
+    """Whether a rule applies: on a card, contiguous, with a weight in float32 or in x's type."""
     fits = weight is not None and weight.dtype in (torch.float32, x.dtype)
     in_order = x.stride() == torch.empty(x.shape, device="meta").stride()
     return fits and in_order and x.device.type != "cpu" and x.numel() > 0

@@ -143,7 +143,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return targets
 
     def quiet(self) -> AbstractContextManager[None]:
-        """Operators in it are not recorded."""
+        """Operators inside it are not recorded."""
         return switched(self, _quiet=True)
 
     def mark(self, kind: str, path: str) -> None:

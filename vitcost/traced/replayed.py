@@ -146,8 +146,8 @@ def _first(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], reads: list
 
 @cache
 def _replayable(func: Any) -> bool:
-    """Whether an operator's outputs follow from the shapes of its arguments alone, and leave these
-    as they lie."""
+    """Whether an operator's outputs follow from the shapes of its arguments alone, and the
+    arguments keep their layout."""
     return (
         isinstance(func, OpOverload)
         and func.namespace in ("aten", "prims")

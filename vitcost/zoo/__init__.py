@@ -181,7 +181,7 @@ def _based_or_traced(model: str) -> Base:
     if model_files.is_path(model):
         traced = _traced_file(model)
         return _based(model, model_files.described(model, _named)) if traced is None else traced
-    # loaded late: each loader costs every start
+    # imported late, since each loader slows every start
     from vitcost.zoo import digests, tracing
     from vitcost.zoo.timm.others import class_of
 

@@ -31,21 +31,21 @@ _MAE = "facebookresearch/mae, models_mae.py, its encoder alone"
 
 
 def _with_forward(source: str, base: str, fields: dict[str, Any]) -> Row:
-    """A name whose own code no test runs: its bytes alive are computed from the forward of the row
+    """A name whose own code no test runs: its live bytes are computed as for the forward of the row
     ``base``."""
     return Row(base, fields, f"{source}; bytes alive by the forward of {base}")
 
 
 def _dinov2(base: str) -> Row:
-    """Without xFormers its attention is plain products of scaled queries. A small model of the
-    package dinov2 0.0.1.dev2 had the saved bytes and the peak of a step of ``--attention eager`` at
-    batches 2 and 3 in fp32 and amp-bf16; at batch 1 it saved the scaled queries too."""
+    """Without xFormers its attention is plain products of scaled queries. For a small model of the
+    package dinov2 0.0.1.dev2, saved bytes and peak of a step equalled those of ``--attention
+    eager`` at batches 2 and 3 in fp32 and amp-bf16; at batch 1 it also saved the scaled queries."""
     alias = _with_forward(_DINOV2, f"facebook/{base}", {"qkv_fused": True})
     return alias._replace(source=f"{alias.source}; without xFormers --attention eager")
 
 
 def _dinov3(base: str, **fields: Any) -> Row:
-    """Its bias of keys is a parameter, which a mask sets to zero; transformers has none."""
+    """Its key bias is a parameter that a mask sets to zero; transformers' model has no key bias."""
     name = f"facebook/dinov3-{base}-pretrain-lvd1689m"
     return _with_forward(_DINOV3, name, {"qkv_fused": True, "attn_layer": "attn", **fields})
 

@@ -25,12 +25,12 @@ _REASON = "no formula here describes it"
 
 
 def entries() -> Mapping[str, Entry]:
-    """The index entry of each name of timm and each id of the hub that has a digest."""
+    """The index entry of each name of timm, and of each id of the hub, that has a digest."""
     return {**_index(TIMM).entries, **_index(HUB).entries}
 
 
 def refused() -> Mapping[str, Refused]:
-    """The names of the digests that no trace can follow."""
+    """The names in the digests that cannot be traced."""
     return {**_index(TIMM).refused, **_index(HUB).refused}
 
 
@@ -39,7 +39,7 @@ def _index(file: Path) -> Index:
 
 
 def library(name: str) -> str:
-    """The library of a name in the digests, and its version."""
+    """The library of a name in the digests, and that library's version."""
     timm = _index(TIMM)
     return (timm if name in {**timm.entries, **timm.refused} else _index(HUB)).library
 
@@ -73,15 +73,15 @@ def of_timm(name: str) -> Resolved | None:
 
 
 def of_hub(name: str) -> Resolved | None:
-    """An id of the hub that its digest has, of the inputs of its processor; None for another."""
+    """An id of the hub in the digest, with the inputs of its processor; None for any other id."""
     return _of(HUB, name, on_the_hub(name), "transformers'", partial(_here, "of_hub", name))
 
 
 def _of(
     file: Path, name: str, entry: str, whose: str, here: Callable[[], TracedModel | None]
 ) -> Resolved | None:
-    """A name by its entry in a file; ``here`` traces the same module for scenarios that the file
-    lacks."""
+    """The model of a name, from its entry in a file; ``here`` traces the same module for scenarios
+    that the file lacks. Raises ``NotCovered`` for a name that cannot be traced."""
     if entry not in _index(file).entries:
         row = _index(file).refused.get(entry)
         if row is not None:

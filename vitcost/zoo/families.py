@@ -116,7 +116,7 @@ def _always(**fields: Any) -> Fields:
     return lambda values: dict(fields)
 
 
-# a norm before the blocks, and one behind the class token that is taken
+# CLIP: a norm before the blocks, and another after the class token is taken
 _clip = _always(pre_norm=True, fc_norm=True)
 
 

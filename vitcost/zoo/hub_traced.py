@@ -127,7 +127,7 @@ def _dinov3(twin: str, h: int, depths: list[int]) -> Row:
 
 
 def _classifier(kind: str, cls: str, twin: str, inputs: tuple[str, ...] = (), **keys: Any) -> Row:
-    """A classifier that timm has too, by default of 1,000 classes."""
+    """A classifier that timm also has, by default of 1,000 classes."""
     keys = {"num_labels": 1000, **keys}
     return Row(kind, f"{cls}ForImageClassification", keys, _at(kind), f"timm {twin}", inputs)
 

@@ -56,7 +56,7 @@ _REQUIRED = ("layers", "width", "patch_size", "image_size")
 _TIMM: Values = {"timm_pool": "avg", "timm_proj_bias": False, "timm_drop": 0.0}
 _POOLS = {"tok": "token", "avg": "avg", "none": ""}
 _POSITIONS = {"learnable": "learn", "sin_cos_2d": "fixed"}
-# a field, and the key whose value it is, or is computed from
+# a field of the config, and the key that has its value, or from which it is computed
 _KEYS = {
     "img_size": "image_size",
     "patch_size": "patch_size",

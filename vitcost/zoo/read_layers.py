@@ -81,7 +81,7 @@ def need(true: bool, reason: str) -> None:
 
 
 def norm_of(*norms: Any) -> str:
-    """The kind that all of some norms are."""
+    """The kind of some norms, which must all have the same kind."""
     there = [norm for norm in norms if exists(norm)]
     kinds = {one(_NORMS, norm, "a norm") for norm in there}
     need(len(kinds) < 2, f"norms of several kinds: {', '.join(sorted(kinds))}")

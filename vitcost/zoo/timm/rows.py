@@ -42,12 +42,12 @@ GIGANTIC = {"embed_dim": 1664, "depth": 48, "num_heads": 16, "mlp_ratio": 8192 /
 
 
 def row(source: str, *groups: Fields, **fields: Any) -> Row:
-    """A model by its fields; groups of them come first."""
+    """A model by its fields; groups of fields come first."""
     return of("", *groups, source=source, **fields)
 
 
 def of(base: str, *groups: Fields, source: str = "", **fields: Any) -> Row:
-    """A variant of another model of the same table: the fields that differ."""
+    """A variant of another model of the same table, by the fields that differ."""
     merged = {name: value for group in (*groups, fields) for name, value in group.items()}
     return Row(base, merged, source)
 
