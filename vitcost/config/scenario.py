@@ -111,29 +111,30 @@ _RANGES = {"ranks": (1, 10**6), "zero": (0, 3), "ema": (0, 100), "accumulate": (
 # the meaning of each field of the scenario, for the help of the command line
 HELP = {
     "batch": "images in a batch",
-    "mode": "what bytes moved and time are for; memory shows both",
-    "precision": "of weights and products; tf32 is float32 matmul precision high, amp-… torch's "
-    "autocast, bf16 and fp16 cast everything",
+    "mode": "the pass of traffic and time; memory shows both",
+    "precision": "type of weights and products; tf32 is float32 matmul precision high, amp-… "
+    "torch's autocast, bf16 and fp16 cast everything",
     "attention": "attention kernel; sdpa: the one that torch chooses",
-    "platform": "where it runs",
-    "optimizer": "whose states training keeps",
-    "checkpointing": "what of the blocks is computed again: none, selective, block, every:K, "
-    "first:K, last:K",
-    "freeze": "what does not train: none, all, backbone, first:K, all-but-last:K",
+    "platform": "the kind of device that runs the model",
+    "optimizer": "the optimizer, whose states are in memory",
+    "checkpointing": "blocks that are recomputed: none, selective, block, every:K, first:K, last:K",
+    "freeze": "parameters that do not train: none, all, backbone, first:K, all-but-last:K",
     "lora": "rank of the adapters; they train with the head alone; 0: none",
     "lora_layers": "the linear layers that have adapters",
     "recipe": "accounting of model states; fixes precision and optimizer",
     "layout": "memory layout of the images",
-    "compile": "torch.compile made the kernels: what time is for",
-    "software": "version of torch that time is for: 2.4, or the engine that runs the model in its "
-    "place: tensorrt, aitemplate, fastertransformer  [default: the newest torch that was measured]",
+    "compile": "the time of kernels that torch.compile made",
+    "software": "version of torch whose kernels are timed: 2.4, or an engine that runs the model "
+    "instead: tensorrt, aitemplate, fastertransformer  [default: the newest measured torch]",
     "ranks": "data-parallel devices; each has a batch of its own, memory is that of one",
-    "zero": "what they divide: 1 optimizer states, 2 gradients too, 3 weights too; 0: nothing",
+    "zero": "the parts that ranks divide: 1 optimizer states, 2 gradients too, 3 weights too; "
+    "0: nothing",
     "policy": "mixed precision of fully_shard: shards in fp32, weights gathered in --precision "
-    "bf16 or fp16, gradients summed in fp32 or in that",
-    "buckets": "what DistributedDataParallel reduces: copies of the gradients, or what these view",
-    "ema": "moving averages: so many copies of the model are kept",
-    "ema_dtype": "the type of the averages; model: that of the weights",
+    "bf16 or fp16, gradients summed in fp32 or in that precision",
+    "buckets": "the tensors that DistributedDataParallel reduces: copies of the gradients, or "
+    "buckets that the gradients are views of",
+    "ema": "moving averages: as many copies of the model are kept",
+    "ema_dtype": "the type of the averages; model: the type of the weights",
     "ema_device": "the place of the averages: beside the model, or in the memory of the CPU",
     "gather": "features of ranks that open_clip's ClipLoss compares: all with all, or the rank's "
     "own (local_loss) with all; -grad: gradients flow back to their ranks (gather_with_grad)",
@@ -142,7 +143,7 @@ HELP = {
     "grad_scaler": "torch.amp.GradScaler multiplies a loss of fp16, and divides the gradients "
     "before the optimizer steps",
     "accumulate": "batches of a step; their gradients are added up before the optimizer steps",
-    "zero_grad": "the value that it sets gradients to: none frees them until the next backward",
+    "zero_grad": "the gradients after zero_grad: none frees them until the next backward",
 }
 
 

@@ -64,7 +64,7 @@ class TextConfig:
     mlp_ratio: InitVar[float | None] = None
     act_layer: Annotated[str, choice("activation", *ACTIVATIONS)] = "gelu"
     head: Annotated[
-        str, choice("what is made of the tokens", "lm", "projection", "linear", "none")
+        str, choice("the output that is made of the tokens", "lm", "projection", "linear", "none")
     ] = "lm"
     projection_dim: Annotated[int, Field("width of the projection", 0, 10**6)] = 0
     pos_drop_rate: Annotated[float, rate("dropout after the position embedding")] = 0.0

@@ -58,13 +58,14 @@ class ViTConfig:
         str, choice("the timm class it follows", "VisionTransformer", "Eva", "Beit")
     ] = "VisionTransformer"
     code: Annotated[
-        str, choice("the library whose forward runs, which decides what lives in memory", *CODES)
+        str, choice("the library whose forward runs; it decides which tensors are alive", *CODES)
     ] = "timm"
 
     # image and patches
-    img_size: Annotated[Pair, size("image side that it is built for, N or HxW")] = (224, 224)
+    img_size: Annotated[Pair, size("image side that the model is built for, N or HxW")] = (224, 224)
     input_size: Annotated[
-        Pair | None, size("image side that it is fed, its positions unchanged; none: img_size")
+        Pair | None,
+        size("image side that the model is fed, its positions unchanged; none: img_size"),
     ] = None
     patch_size: Annotated[Pair, size("patch side, N or HxW")] = (16, 16)
     in_chans: Annotated[int, size("image channels")] = 3
@@ -156,7 +157,15 @@ class ViTConfig:
     global_pool: Annotated[
         str,
         choice(
-            "what the head reads", "token", "avg", "avgmax", "max", "token_avg", "map", "prr", ""
+            "the tokens that the head reads",
+            "token",
+            "avg",
+            "avgmax",
+            "max",
+            "token_avg",
+            "map",
+            "prr",
+            "",
         ),
     ] = "token"
     pool_include_prefix: Annotated[bool, Field("pools the prefix tokens too")] = False
