@@ -94,7 +94,7 @@ class Maker:
         assert sizes is None, "it has no letters"
         return Handmade(scenario)
 
-    def on_top(self, overrides: Mapping[str, Any]) -> "Maker":
+    def with_fields(self, overrides: Mapping[str, Any]) -> "Maker":
         if overrides:
             raise ConfigError("a layer made by hand has no fields")
         return self

@@ -10,12 +10,12 @@ from importlib import import_module
 
 import click
 
-from vitcost.config.words import COMMANDS as THEIRS
+from vitcost.config.words import COMMANDS as OTHER_TOOLS
 from vitcost.errors import VitcostError, nearest
 from vitcost.outside.users_code import has_run, reason_of
 from vitcost.outside.version import VERSION
 
-__all__ = ["COMMANDS", "cli", "help_option", "run", "saying"]
+__all__ = ["COMMANDS", "cli", "help_option", "printing_option", "run"]
 
 # the commands, each a function ``command`` in a module NAME_command, and the first line of its help
 COMMANDS = {
@@ -68,8 +68,8 @@ class _Lazy(click.Group):
 def _meant(word: str) -> str:
     """The command that a wrong word may mean: by another tool's name, by a misspelling, or by a
     model's name."""
-    if word in THEIRS:
-        return f"here it is `vitcost {THEIRS[word]}`"
+    if word in OTHER_TOOLS:
+        return f"here it is `vitcost {OTHER_TOOLS[word]}`"
     guesses = nearest(word, COMMANDS)
     if guesses:
         return f"did you mean {', '.join(guesses)}?"
@@ -82,7 +82,9 @@ def _meant(word: str) -> str:
     return ", ".join(COMMANDS)
 
 
-def saying(names: list[str], help: str, text: Callable[[click.Context], str]) -> click.Option:
+def printing_option(
+    names: list[str], help: str, text: Callable[[click.Context], str]
+) -> click.Option:
     """A flag that prints a text and exits. click's own flags would look for translations on the
     disk."""
 
@@ -98,14 +100,18 @@ def saying(names: list[str], help: str, text: Callable[[click.Context], str]) ->
 
 def help_option() -> click.Option:
     """-h, --help."""
-    return saying(["-h", "--help"], "Show this message and exit.", lambda ctx: ctx.get_help())
+    return printing_option(
+        ["-h", "--help"], "Show this message and exit.", lambda ctx: ctx.get_help()
+    )
 
 
 @click.command(
     cls=_Lazy,
     add_help_option=False,
     params=[
-        saying(["--version"], "Show the version and exit.", lambda _: f"vitcost {VERSION}"),
+        printing_option(
+            ["--version"], "Show the version and exit.", lambda _: f"vitcost {VERSION}"
+        ),
         help_option(),
     ],
 )

@@ -5,7 +5,7 @@ from typing import Any
 from vitcost.cli.command import Flag, answers, options
 from vitcost.cli.flag_values import FILE, SWITCH
 from vitcost.cli.form import exit_zero_option, output_options
-from vitcost.cli.output import JUDGED, asked_format, emit, said_in, tell
+from vitcost.cli.output import JUDGED, asked_format, emit, need_format, tell
 from vitcost.planner.budget import budget
 
 __all__ = ["command"]
@@ -43,7 +43,7 @@ def command(why: bool, exit_zero: bool, **flags: Any) -> int:
     check that has no answer is exit 2; the others are answered beside it.
     """
     if why:
-        said_in("--why", asked_format(), JUDGED)
+        need_format("--why", asked_format(), JUDGED)
     result = budget(flags["config"], baseline=flags["baseline"], update=flags["update"], why=why)
     emit(result)
     for reason in result.unanswered:

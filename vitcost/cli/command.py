@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 import click
 from click.core import ParameterSource
 
-from vitcost.cli import help_option, saying
+from vitcost.cli import help_option, printing_option
 from vitcost.cli.output import ALSO, chosen_format, tell
 from vitcost.render import JUDGING, SUFFIXES
 
@@ -44,7 +44,7 @@ class Command(click.Command):
         self.suffixes = suffixes
         self.own_file = own_file
         self.judges = judges
-        self._help_all = saying(
+        self._help_all = printing_option(
             ["--help-all"], "every flag, and every field of a model", _whole_help
         )
         self._help = help_option()

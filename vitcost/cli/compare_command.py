@@ -17,7 +17,7 @@ from vitcost.cli.options import (
     scenario_options,
     some_models,
 )
-from vitcost.cli.output import also, asked_format, emit, rendered, said_in, tell, write
+from vitcost.cli.output import also, asked_format, emit, need_format, rendered, tell, write
 from vitcost.cli.progress import progress_bar
 from vitcost.costs.quantities import QUANTITIES
 from vitcost.pages.skipped import skipped_notes
@@ -136,7 +136,7 @@ def command(why: bool, plot: str | None, output: str | None, **flags: Any) -> in
     parquet = _is_parquet(flags["format"], flags["as_json"], output)
     chosen = "parquet" if parquet else asked_format()
     if why:
-        said_in("--why", chosen, ("table", "json", "markdown", "html", "latex"))
+        need_format("--why", chosen, ("table", "json", "markdown", "html", "latex"))
     compared: Comparison | Sweep
     rows_of = named(models, vary, all_timm)
     if sample is not None or rows_of.points > rows_of.most:

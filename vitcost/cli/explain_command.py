@@ -8,7 +8,7 @@ from vitcost.cli.command import Flag, answers, given, options
 from vitcost.cli.flag_values import SWITCH, Words
 from vitcost.cli.form import output_options
 from vitcost.cli.options import field_options, model_options, one_model, scenario_options
-from vitcost.cli.output import asked_format, emit, said_in
+from vitcost.cli.output import asked_format, emit, need_format
 from vitcost.costs.quantities import EXPLAINED
 from vitcost.formulas.explain import LANGUAGES, explain
 
@@ -61,8 +61,8 @@ def command(quantity: str | None, latex: bool, lang: str, **flags: Any) -> int:
     if quantity is None:
         raise click.UsageError(f"no QUANTITY given; one of {', '.join(EXPLAINED)}")
     if latex:
-        said_in("--latex", asked_format(), ("table", "json", "markdown", "html"))
+        need_format("--latex", asked_format(), ("table", "json", "markdown", "html"))
     if lang != "en":
-        said_in("--lang", asked_format(), ("table", "markdown", "html", "latex"))
+        need_format("--lang", asked_format(), ("table", "markdown", "html", "latex"))
     emit(explain(model, quantity, latex=latex, lang=lang, **given()))
     return 0

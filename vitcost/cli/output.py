@@ -22,8 +22,8 @@ __all__ = [
     "chosen_format",
     "emit",
     "leave",
+    "need_format",
     "rendered",
-    "said_in",
     "tell",
     "write",
     "write_names",
@@ -84,7 +84,7 @@ def _cut(result: "Result", chosen: str) -> "Result":
     if not shape:
         return result
     for name in shape:
-        said_in(f"--{name}", chosen, ("table", "markdown", "html", "latex"))
+        need_format(f"--{name}", chosen, ("table", "markdown", "html", "latex"))
     others = [f"--{name}" for name in shape if name != "brief"]
     if "brief" in shape and others:
         raise click.UsageError(f"--brief has no tables, of which {others[0]} could be")
@@ -143,7 +143,7 @@ def write_names(names: Iterable[str], output: str | None) -> None:
     write("".join(f"{name}\n" for name in names), output)
 
 
-def said_in(flag: str, chosen: str, formats: Sequence[str]) -> None:
+def need_format(flag: str, chosen: str, formats: Sequence[str]) -> None:
     """Refuses a flag that the chosen format cannot show; formats of ``--also`` are checked too."""
     for each in (chosen, *(other for other, _ in _others())):
         if each not in formats:

@@ -9,7 +9,7 @@ from vitcost.cli.options import (
     one_model,
     scenario_options,
 )
-from vitcost.cli.output import JUDGED, asked_format, emit, said_in
+from vitcost.cli.output import JUDGED, asked_format, emit, need_format
 from vitcost.costs.report import report
 
 __all__ = ["command"]
@@ -46,7 +46,7 @@ def command(check: bool, **_: object) -> int:
     """
     name = one_model()
     if check:
-        said_in("--check", asked_format(), JUDGED)
+        need_format("--check", asked_format(), JUDGED)
     reported = report(name, **given())
     if not check:
         emit(reported)

@@ -216,13 +216,13 @@ def report_on(model: Resolved, run: Workload) -> Report:
     """
     scenario = run.scenario
     check_layout(model.config, scenario)
-    runs = [run.under(replace(scenario, mode=mode)) for mode in ("infer", "train")]
-    infer, steps = runs[0].rows(), not runs[1].no_step
-    train = runs[1].rows() if steps else infer
+    in_eval, in_step = (run.under(replace(scenario, mode=mode)) for mode in ("infer", "train"))
+    infer, has_step = in_eval.rows(), not in_step.no_step
+    train = in_step.rows() if has_step else infer
     ran = train if run.training else infer
     total = train.cost
-    unknown = run.unknown | runs[steps].unknown
-    inference, training = memory.inference(runs[0]), memory.step(runs[1])
+    unknown = run.unknown | (in_step if has_step else in_eval).unknown
+    inference, training = memory.inference(in_eval), memory.step(in_step)
     saved_bytes = training.saved_activations_bytes or 0
     return Report(
         model=model,
@@ -234,9 +234,9 @@ def report_on(model: Resolved, run: Workload) -> Report:
         torchsummary_params=counted_params(model.config, train),
         flops=Flops(
             total.flops,
-            total.backward_flops if steps else None,
+            total.backward_flops if has_step else None,
             total.executed_flops,
-            total.executed_backward_flops if steps else None,
+            total.executed_backward_flops if has_step else None,
             None if "pointwise" in unknown else total.pointwise,
         ),
         moved_bytes=None if "moved_bytes" in unknown else ran.cost.moved_bytes,

@@ -5,7 +5,7 @@ from itertools import groupby
 from vitcost.config.codes import Code, code_of
 from vitcost.config.records import Record
 from vitcost.config.vit_config import ViTConfig
-from vitcost.engine.ops import Sizes, smallest
+from vitcost.engine.ops import Sizes, ceil_div, smallest
 from vitcost.engine.timm_classes import CLASSES, Made
 
 __all__ = ["MANY", "Span", "Structure", "sizes_of", "structure_of"]
@@ -205,9 +205,9 @@ def sizes_of(c: ViTConfig, batch: int = 1) -> Sizes:
         n=n,
         kept=kept,
         s=kept + prefix,
-        s32=-(-(kept + prefix) // 32) * 32,
-        s8=-(-(kept + prefix) // 8) * 8,
-        s16=-(-(kept + prefix) // 16) * 16,
+        s32=ceil_div(kept + prefix, 32) * 32,
+        s8=ceil_div(kept + prefix, 8) * 8,
+        s16=ceil_div(kept + prefix, 16) * 16,
         t=c.reg_tokens,
         u=n + prefix - c.reg_tokens,
         e_s=e_h * e_w + prefix,
@@ -219,7 +219,7 @@ def sizes_of(c: ViTConfig, batch: int = 1) -> Sizes:
         a=a,
         d=d,
         q=3 * a * d,
-        d8=-(-d // 8) * 8,
+        d8=ceil_div(d, 8) * 8,
         d_2=d // 2,
         d_4=d // 4,
         two_d=2 * d,
@@ -233,7 +233,7 @@ def sizes_of(c: ViTConfig, batch: int = 1) -> Sizes:
         h_m=h + m,
         pool_a=pool_a,
         pool_d=h // pool_a,
-        pool_d8=-(-(h // pool_a) // 8) * 8,
+        pool_d8=ceil_div(h // pool_a, 8) * 8,
         pool_m=c.attn_pool_mlp_dim,
         r=c.pre_logits,
         K=c.num_classes,

@@ -265,12 +265,13 @@ class _Lowered(Workload):
         self.whole = sizes_of(config, batch) if sizes is None else sizes
         self._folded: Row | None = None
         mode = mode_of(config, scenario)
-        shared = [
+        of_rank = [
             layers_of_rank(_structure(config, batch == 1, training), self.whole, mode, parallel)
             for training in (False, True)
         ]
-        self._keys = [(structure, mode_of_rank) for structure, _, mode_of_rank in shared]
-        self.sizes = shared[0][1]
+        # the arguments of ``lower``, in eval and in training
+        self._keys = [(structure, mode_of_rank) for structure, _, mode_of_rank in of_rank]
+        self.sizes = of_rank[0][1]
         tree = self._tree(self.training)
         self._inputs, self.outputs = tree.inputs, (tree.output, *tree.also)
         self.losses = (tree.output,) * config.losses
@@ -294,8 +295,9 @@ class _Lowered(Workload):
     def at(self, batch: int) -> Workload:
         if self.fixed_sizes:
             raise NotCovered(f"batch {batch} of sizes that were given")
-        known = batch <= MOST_IMAGES
-        scenario = replace(self.scenario, batch=batch) if known else self.scenario
+        # a scenario has no larger batch; a search for the largest one asks for more
+        has_batch = batch <= MOST_IMAGES
+        scenario = replace(self.scenario, batch=batch) if has_batch else self.scenario
         return _Lowered(self.config, scenario, batch, None, False, self.parallel)
 
     def under(self, scenario: Scenario) -> Workload:

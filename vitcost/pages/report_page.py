@@ -60,7 +60,7 @@ def report_page(report: Report) -> Page:
         tuple(_lead(report)),
         (*tables, *time_tables(report), _layers(report)),
         _NOTES,
-        answer=(", ".join(_asked(report)), _numbers_of(report), *time_answer(report)),
+        answer=(", ".join(_asked(report)), _summary(report), *time_answer(report)),
         bars=report_bars(report),
         pictures=lambda: (*over_step(report), *roofline((report,))),
     )
@@ -72,7 +72,7 @@ def _asked(report: Report) -> Iterator[str]:
     yield from of_scenario(report.scenario, mode=report.scenario.mode == "train")
 
 
-def _numbers_of(report: Report) -> str:
+def _summary(report: Report) -> str:
     """Parameters, work and memory in one line."""
     flops, training = report.flops, report.training
     trains = report.trainable_params
@@ -97,7 +97,7 @@ def _lead(report: Report) -> Iterator[str]:
     trains = report.trainable_params
     part = "" if trains == report.params else f", {trains:,} of them train"
     yield f"{report.params:,} parameters{part} · {report.model.source}{changed}"
-    yield from _described(report)
+    yield from _inputs_or_trace(report)
     mode = {"infer": "inference", "train": "training"}[scenario.mode]
     asked, kernels = scenario.attention, ", ".join(report.attention_kernel)
     attention = asked if kernels in (asked, "") else f"{asked} → {kernels}"
@@ -112,13 +112,13 @@ def _lead(report: Report) -> Iterator[str]:
         yield f"flags of the training step alone, not of traffic and time: {', '.join(names)}"
     if scenario.compile:
         yield "compiled kernels count for the time alone; bytes are those of eager kernels"
-    counted = report.torchsummary_params
-    if counted is not None and counted != report.params:
-        missed = report.params - counted
-        yield f"torchsummary counts {counted:,}: it misses {missed:,} that sit on no layer"
+    on_layers = report.torchsummary_params
+    if on_layers is not None and on_layers != report.params:
+        missed = report.params - on_layers
+        yield f"torchsummary counts {on_layers:,}: it misses {missed:,} that sit on no layer"
 
 
-def _described(report: Report) -> Iterator[str]:
+def _inputs_or_trace(report: Report) -> Iterator[str]:
     """The inputs of a model; for a traced model also the conditions of its trace."""
     config, scenario = report.model.config.to_dict(), report.scenario
     if report.basis == "formula":

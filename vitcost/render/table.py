@@ -101,10 +101,10 @@ def _fit(table: Table, width: int | None) -> tuple[list[int], list[str], int]:
         if not optional:
             return columns, left_out, 1
         columns.remove(optional[-1])
-        left_out.insert(0, _named(table.columns, optional[-1]))
+        left_out.insert(0, _title_of(table.columns, optional[-1]))
 
 
-def _named(columns: tuple[Column, ...], index: int) -> str:
+def _title_of(columns: tuple[Column, ...], index: int) -> str:
     """The title of a column; a ratio also has the title of the column before it."""
     title = columns[index].title
     return f"{columns[index - 1].title} {title}" if title == "×" else title

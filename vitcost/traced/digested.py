@@ -95,7 +95,7 @@ class DigestedModel(TracedModel):
             self._events[run.number] = tuple(changes(run.looks, places))
         return self._events[run.number]
 
-    def on_top(self, overrides: Mapping[str, Any]) -> TracedModel:
+    def with_fields(self, overrides: Mapping[str, Any]) -> TracedModel:
         """The same module with other fields: by a rule, or traced anew where it can be built here.
         Raises ``ConfigError`` for a field that a traced module has not.
         """
@@ -114,7 +114,7 @@ class DigestedModel(TracedModel):
                     f"{self.name} is traced, so that it has no field {field}: it has "
                     f"{', '.join(_FIELDS)}"
                 )
-        return self._traced(f"with another {', '.join(asked)}").on_top(asked)
+        return self._traced(f"with another {', '.join(asked)}").with_fields(asked)
 
     def _own(self, field: str) -> object:
         """The value of a field with which the digest was made."""
@@ -158,7 +158,7 @@ def _with_fields(
     tracer: Callable[[], TracedModel | None], fields: Mapping[str, Any]
 ) -> TracedModel | None:
     model = tracer()
-    return None if model is None else model.on_top(fields)
+    return None if model is None else model.with_fields(fields)
 
 
 def _holds(how: How, scenes: Scenes, name: str) -> bool:

@@ -80,7 +80,7 @@ class OfModule(Traces):
     def precisions(self) -> tuple[str, ...]:
         return ()
 
-    def on_top(self, overrides: Mapping[str, Any]) -> "OfModule":
+    def with_fields(self, overrides: Mapping[str, Any]) -> "OfModule":
         if not overrides:
             return self
         self._check(overrides)

@@ -42,7 +42,7 @@ class Filed(Traces):
     def precisions(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(how.precision for how, _ in self.file.traces))
 
-    def on_top(self, overrides: Mapping[str, Any]) -> "Filed":
+    def with_fields(self, overrides: Mapping[str, Any]) -> "Filed":
         if overrides:
             name = next(iter(overrides))
             raise ConfigError(f"{self.path} is a trace, which {name} cannot change: trace it again")
@@ -82,11 +82,11 @@ class TracedModel:
             return Traced(self.traces, self.kind, scenario, scenario.batch)
         return Traced(self.traces, self.kind, scenario, sizes["b"], searched=True)
 
-    def on_top(self, overrides: Mapping[str, Any]) -> "TracedModel":
+    def with_fields(self, overrides: Mapping[str, Any]) -> "TracedModel":
         """The same module on other inputs; raises ``ConfigError`` for fields that its traces cannot
         change.
         """
-        return TracedModel(self.name, self.kind, self.traces.on_top(overrides), self.reason)
+        return TracedModel(self.name, self.kind, self.traces.with_fields(overrides), self.reason)
 
     def to_dict(self) -> dict[str, Any]:
         """The config of a report."""

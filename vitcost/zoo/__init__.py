@@ -1,9 +1,9 @@
 """From the text that a user types to a config.
 
 ``resolve`` finds a base model (``described``) and replaces fields of it. A text is looked up in
-this order: a name with a formula (``_by_name``: timm's and the papers' tables, text models, names
-of other libraries), a file, a name of timm without a formula, ``package.module:factory``, an id of
-the hub. The last three, and files that no formula describes, answer from a trace or from its
+this order: a name with a formula (``_row_by_name``: timm's and the papers' tables, text models,
+names of other libraries), a file, a name of timm without a formula, ``package.module:factory``, an
+id of the hub. The last three, and files that no formula describes, answer from a trace or from its
 digest.
 """
 
@@ -51,15 +51,15 @@ def resolve(model: Model, **overrides: Any) -> Resolved:
     512
     """
     tower = overrides.pop("tower", None)
-    fed: dict[str, Any] = {
+    of_trace: dict[str, Any] = {
         name: overrides.pop(name) for name in ("input", "loss") if name in overrides
     }
-    base = _fed(model, fed, tower) if fed else _tower(model, tower)
+    base = _retraced(model, of_trace, tower) if of_trace else _base_of_tower(model, tower)
     fields = completed(base, overrides)
-    reason = "".join(f"; {name}, for images of another size" for name in fields if name in base.fed)
-    source = base.source + ("" if fields == overrides else reason)
-    config = _on_top(base, fields)
-    changed = (*base.changed, *_changed(base, config, {**fed, **fields}))
+    added = (name for name in fields if name in base.any_size and fields != overrides)
+    source = base.source + "".join(f"; {name}, for images of another size" for name in added)
+    config = _with_fields(base, fields)
+    changed = (*base.changed, *_changed(base, config, {**of_trace, **fields}))
     return Resolved(base.name, source, config, base.flags, changed)
 
 
@@ -75,7 +75,7 @@ def _changed(
         if config is not base.base:
             yield from ((name, value, None) for name, value in overrides.items())
         return
-    towers = [getattr(each, "vision", each) for each in (config, _on_top(base, {}))]
+    towers = [getattr(each, "vision", each) for each in (config, _with_fields(base, {}))]
     for name in overrides:
         # a ratio sets a width
         field = name.replace("ratio", "dim") if name in RATIOS else name
@@ -84,7 +84,7 @@ def _changed(
             yield (name, overrides[name], None) if name in RATIOS else (name, value, value_before)
 
 
-def _tower(model: Model, tower: str | None) -> Base:
+def _base_of_tower(model: Model, tower: str | None) -> Base:
     """A model, or one of its towers."""
     if tower is None:
         return described(model)
@@ -105,15 +105,15 @@ def _tower(model: Model, tower: str | None) -> Base:
 def completed(base: Base, overrides: Mapping[str, Any]) -> Mapping[str, Any]:
     """The fields that replace those of a model. If ``input_size`` is not the size that the model is
     built for, fields that its library then needs are added, such as timm's ``dynamic_img_size``."""
-    if not base.fed or "input_size" not in overrides:
+    if not base.any_size or "input_size" not in overrides:
         return overrides
-    config: Any = _on_top(base, {k: v for k, v in overrides.items() if k != "input_size"})
+    config: Any = _with_fields(base, {k: v for k, v in overrides.items() if k != "input_size"})
     size = overrides["input_size"]
     sides = (size, size) if isinstance(size, int) else size
-    there = all(getattr(config, field) for field in base.fed)
+    there = all(getattr(config, field) for field in base.any_size)
     if there or sides is None or config.img_size == tuple(sides):
         return overrides
-    return {**base.fed, **overrides}
+    return {**base.any_size, **overrides}
 
 
 def is_rebuilt(name: str, img_size: "int | tuple[int, int]") -> bool:
@@ -156,8 +156,8 @@ def described(model: Model) -> Base:
     name, _, tower = model.rpartition(":")
     row = _row(name) if name and tower in _TOWERS else None
     if row is not None:
-        return _based(name, row, tower)
-    return _based_or_traced(model)
+        return _base_of_row(name, row, tower)
+    return _base_of_text(model)
 
 
 def is_name(model: str) -> bool:
@@ -167,20 +167,22 @@ def is_name(model: str) -> bool:
     (True, True, False)
     """
     name, _, tower = model.rpartition(":")
-    return _by_name(model) is not None or bool(name and tower in _TOWERS and _row(name))
+    return _row_by_name(model) is not None or bool(name and tower in _TOWERS and _row(name))
 
 
-def _based_or_traced(model: str) -> Base:
+def _base_of_text(model: str) -> Base:
     """The model of a text without a tower, in the order of this module's docstring."""
     # no name ends like a file, and searching all tables costs more than reading a file
-    row = None if model.lower().endswith(_ENDINGS) else _by_name(model)
+    row = None if model.lower().endswith(_ENDINGS) else _row_by_name(model)
     if row is not None:
-        return _based(model, row)
+        return _base_of_row(model, row)
     from vitcost.zoo import model_files
 
     if model_files.is_path(model):
         traced = _traced_file(model)
-        return _based(model, model_files.described(model, _named)) if traced is None else traced
+        if traced is not None:
+            return traced
+        return _base_of_row(model, model_files.described(model, _image_row))
     # imported late, since each loader slows every start
     from vitcost.zoo import digests, tracing
     from vitcost.zoo.timm.others import class_of
@@ -202,14 +204,15 @@ _TOWERS = ("vision", "text")
 _ENDINGS = (".json", ".toml", ".gz")
 
 
-def _based(name: str, row: "Described", tower: str = "") -> Base:
+def _base_of_row(name: str, row: "Described", tower: str = "") -> Base:
     """The base of a row; for a row of two towers both, or the ``tower`` that is asked for."""
     config: Any = row.text
     both = row.lacks != "" or hasattr(config, "vision")
     if not tower and row.lacks:
         raise NotCovered(f"{name}: {row.lacks}; the vision tower alone: {name}:vision")
     if not tower:
-        return Base(name, row.source, row.fields if config is None else config, fed=row.fed)
+        whole = row.fields if config is None else config
+        return Base(name, row.source, whole, any_size=row.any_size)
     if not both:
         raise ConfigError(f"{name} is a single tower: {tower} asks for one of two")
     if tower == "vision":
@@ -221,28 +224,28 @@ def _based(name: str, row: "Described", tower: str = "") -> Base:
 
 def _row(name: str) -> "Described | None":
     """The row of a model, by its name or from a file."""
-    row = _by_name(name)
+    row = _row_by_name(name)
     if row is not None:
         return row
     from vitcost.zoo import model_files
 
-    return model_files.described(name, _named) if model_files.is_path(name) else None
+    return model_files.described(name, _image_row) if model_files.is_path(name) else None
 
 
-def _by_name(name: str) -> "Described | None":
+def _row_by_name(name: str) -> "Described | None":
     """The row of a name with a formula, in any library."""
     from vitcost.zoo.keys import Described
 
-    fields = _fields(name)
+    fields = _fields_of(name)
     if fields is not None:
-        return Described(*fields, fed=_DYNAMIC)
-    text = _text(name)
+        return Described(*fields, any_size=_DYNAMIC)
+    text = _text_row(name)
     if text is not None:
         return text
     # imported late, like every loader
     from vitcost.zoo import aliases
 
-    return aliases.lookup(name, _named)
+    return aliases.lookup(name, _image_row)
 
 
 # the field with which timm's models take images of any size
@@ -266,7 +269,7 @@ def every_name() -> list[str]:
     return sorted({*names(), *architectures(), *TRACED})
 
 
-def _fields(name: str) -> tuple[str, dict[str, Any]] | None:
+def _fields_of(name: str) -> tuple[str, dict[str, Any]] | None:
     """The source and fields of a ViT by its name."""
     # a table is imported when a name asks for it
     from vitcost.zoo import papers, timm
@@ -275,12 +278,12 @@ def _fields(name: str) -> tuple[str, dict[str, Any]] | None:
         known = timm.lookup(name)
         return known and (known[0], {"scale_query": True, **known[1]})
     row = papers.MODELS[name]
-    base = _fields(row.base)
+    base = _fields_of(row.base)
     assert base is not None, f"{name} is a variant of {row.base}, which is not there"
     return row.source, {**base[1], **row.fields}
 
 
-def _text(name: str) -> "Described | None":
+def _text_row(name: str) -> "Described | None":
     """A text transformer or a model of two towers by its name."""
     from vitcost.zoo import text_models as text
     from vitcost.zoo.keys import Described
@@ -290,7 +293,7 @@ def _text(name: str) -> "Described | None":
     if name not in text.CLIP:
         return None
     row = text.CLIP[name]
-    vision = _fields(row.vision)
+    vision = _fields_of(row.vision)
     assert vision is not None, f"{name} has the image tower {row.vision}, which is not there"
     config = text.clip_config(row, vision[1])
     alone = {"num_classes": config.projection_dim, "head_bias": False}
@@ -309,7 +312,7 @@ def _traced_file(path: str) -> Base | None:
         return tracing.of_file(path)
     try:
         if "model_type" in data:
-            model_files.described(path, _named)
+            model_files.described(path, _image_row)
     except NotCovered:
         from vitcost.zoo import tracing
 
@@ -318,14 +321,14 @@ def _traced_file(path: str) -> Base | None:
     return None
 
 
-def _named(name: str) -> "Described":
+def _image_row(name: str) -> "Described":
     """The row of an image model by its name in any library; other models are refused."""
     base, _, tower = name.rpartition(":")
-    alone = _by_name(base) if base and tower == "vision" else None
+    alone = _row_by_name(base) if base and tower == "vision" else None
     if alone is not None:
-        _based(base, alone, tower)
+        _base_of_row(base, alone, tower)
         return alone._replace(text=None, lacks="")
-    by_name = _by_name(name)
+    by_name = _row_by_name(name)
     if by_name is None:
         raise _unknown(name)
     if by_name.lacks or hasattr(by_name.text, "vision"):
@@ -351,22 +354,22 @@ def _unknown(model: str) -> VitcostError:
     return UnknownName("model", model, every_name(), "`vitcost models` lists all", rows)
 
 
-def _fed(model: Model, fed: Mapping[str, Any], tower: str | None) -> Base:
+def _retraced(model: Model, fields: Mapping[str, Any], tower: str | None) -> Base:
     """A traced module with other inputs, or another loss."""
     from vitcost.zoo import modules, tracing
 
     if isinstance(model, str) and modules.is_factory(model) and tower is None:
         # a formula does not know other inputs, so the module is traced
-        return modules.traced(model, **fed).as_base()
-    base = _tower(model, tower)
+        return modules.traced(model, **fields).as_base()
+    base = _base_of_tower(model, tower)
     tracing.need_traced(base.base, base.name)
-    return base._replace(base=_on_top(base, fed))
+    return base._replace(base=_with_fields(base, fields))
 
 
-def _on_top(base: Base, overrides: Mapping[str, Any]) -> "Config":
+def _with_fields(base: Base, overrides: Mapping[str, Any]) -> "Config":
     model: Any = base.base
     if hasattr(model, "workload"):
-        traced: Config = model.on_top(overrides)
+        traced: Config = model.with_fields(overrides)
         return traced
     if isinstance(base.base, ViTConfig | Mapping):
         return configure(base.base, **overrides)

@@ -34,12 +34,13 @@ class Resolved(Record):
 
 
 class Base(Record):
-    """A model before any field is replaced: its fields, or its whole config. ``fed`` are fields
-    that its library needs for images of another size than the model is built for."""
+    """A model before any field is replaced: its fields, or its whole config. ``any_size`` are
+    fields that its library needs for images of another size than the model is built for.
+    """
 
     name: str
     source: str
     base: "Mapping[str, Any] | Config"
     flags: "Mapping[str, Any]" = MappingProxyType({})
-    fed: "Mapping[str, Any]" = MappingProxyType({})
+    any_size: "Mapping[str, Any]" = MappingProxyType({})
     changed: "tuple[tuple[str, Any, Any], ...]" = ()

@@ -89,7 +89,9 @@ def _own(data: Mapping[str, Any], base: Callable[[str], Described]) -> Described
     replaced = {ratio.replace("ratio", "dim") for ratio in RATIOS if ratio in fields}
     merged = {key: value for key, value in below.fields.items() if key not in replaced} | fields
     configure(merged)
-    return Described(f"fields on top of {data['base']} ({below.source})", merged, fed=below.fed)
+    return Described(
+        f"fields on top of {data['base']} ({below.source})", merged, any_size=below.any_size
+    )
 
 
 def _transformers(data: Mapping[str, Any], base: Callable[[str], Described]) -> Described:

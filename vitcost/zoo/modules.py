@@ -97,7 +97,7 @@ def from_torch(
         images = {"img_size": img_size, "in_chans": in_chans}
         images = {field: value for field, value in images.items() if value is not None}
         traced: Any = resolved.config
-        return resolved._replace(config=traced.on_top(images))
+        return resolved._replace(config=traced.with_fields(images))
     config = _fed(config, img_size, in_chans)
     own_flags = "".join(f"; its own {flag}: {value}" for flag, value in flags.items())
     return Resolved(called, f"a torch module, {kind}{own_flags}", config, flags)
