@@ -111,7 +111,7 @@ def _memory(flags: Mapping[str, Any]) -> tuple[Callable[..., ModelCheck], int]:
 
 def _traced(flags: Mapping[str, Any], memory: bool) -> tuple[Callable[..., ModelCheck], int]:
     """The function that compares a traced model, and its number of steps."""
-    from vitcost.check.own import COST_STEPS, MEMORY_STEPS, compare_own
+    from vitcost.check.against_trace import COST_STEPS, MEMORY_STEPS, compare_own
     from vitcost.check.step_memory import scenario_of
 
     compare = partial(compare_own, scenario=scenario_of(flags), memory=memory)

@@ -22,12 +22,12 @@ from vitcost.cli.progress import progress_bar
 from vitcost.costs.quantities import QUANTITIES
 from vitcost.pages.skipped import skipped_notes
 from vitcost.planner.compare import Comparison, compare
+from vitcost.planner.comparison_question import COMPARED
 from vitcost.planner.grid import MODEL
 from vitcost.planner.named import named
 from vitcost.planner.pareto import pair_of
 from vitcost.planner.parquet import write_rows
 from vitcost.planner.plot import check_file, picture_of
-from vitcost.planner.wanted import COMPARED
 from vitcost.render import SUFFIXES
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from vitcost.hardware.basis import Anchor
 from vitcost.hardware.beside import beside, verdict_on
 from vitcost.hardware.card_attention import on_card
 from vitcost.hardware.cards import Card
-from vitcost.hardware.given import Known, anchors_of, known
 from vitcost.hardware.predicted import TurningPoints
 from vitcost.hardware.roofline import Time, predict, turning_points
 from vitcost.hardware.specs import asked_cards
+from vitcost.hardware.users_cards import Known, anchors_of, known
 
 __all__ = ["timed"]
 

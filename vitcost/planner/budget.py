@@ -262,7 +262,7 @@ def _terms_of(keywords: Mapping[str, Any], terms: Mapping[str, Any], names: Iter
     if not terms:
         return NO_TERMS
     # imported only if a price is given
-    from vitcost.planner.wanted import terms_of
+    from vitcost.planner.comparison_question import terms_of
 
     return terms_of(keywords, terms, names)
 

@@ -21,13 +21,13 @@ from vitcost.planner.compared import (
     relative,
     spelled,
 )
+from vitcost.planner.comparison_question import SCHEMA, Wanted, asked_for
 from vitcost.planner.grid import Skipped, Vary, check_apart, reason, skips
 from vitcost.planner.gridded import gridded, row_of
 from vitcost.planner.many import Many
 from vitcost.planner.named import Candidate, named
 from vitcost.planner.pareto import front, oriented
 from vitcost.planner.plot import conditions, picture_of, plot
-from vitcost.planner.wanted import SCHEMA, Wanted, asked_for
 from vitcost.render.result import Result
 from vitcost.zoo import Model
 

@@ -14,7 +14,7 @@ from vitcost.hardware.card_attention import Kernels, kernels_on, on_card, on_pla
 from vitcost.hardware.cards import Card
 from vitcost.hardware.specs import asked_cards, matching, own_cards
 from vitcost.outside.arguments import between, listed, optional, takes, text
-from vitcost.planner.asked import asked
+from vitcost.planner.from_keywords import asked
 from vitcost.planner.largest import LARGEST, largest_batches, largest_sizes, needs
 from vitcost.planner.need import Need
 from vitcost.planner.reserve import Reserve, parse_reserve

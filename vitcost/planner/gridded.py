@@ -13,11 +13,11 @@ from vitcost.hardware.columns import Times
 from vitcost.planner.arrays import load
 from vitcost.planner.chunk import Chunk
 from vitcost.planner.compared import Compared, layer_numbers, slowest
+from vitcost.planner.comparison_question import Wanted
 from vitcost.planner.evaluate import Evaluator
 from vitcost.planner.grid import reason
 from vitcost.planner.many import Many
 from vitcost.planner.structures import DESCRIBED
-from vitcost.planner.wanted import Wanted
 from vitcost.zoo import Model, described
 
 __all__ = ["gridded", "row_of"]
@@ -36,7 +36,7 @@ def gridded(
     """The rows of a model, one for each valid combination, in order; ``tell`` is called for each.
 
     >>> from vitcost.planner.grid import grid
-    >>> from vitcost.planner.wanted import asked_for
+    >>> from vitcost.planner.comparison_question import asked_for
     >>> wanted = asked_for(grid({"depth": [12, 24]}), {}, ["params"], None)
     >>> rows = gridded("vit_base_patch16_224", wanted, Many(), Counter(), lambda: None)
     >>> one, two = (row.quantities["params"] for row in rows)
@@ -72,7 +72,7 @@ def row_of(data: Mapping[str, Any], wanted: Wanted) -> Compared:
 
     >>> from vitcost import report
     >>> from vitcost.planner.grid import grid
-    >>> from vitcost.planner.wanted import asked_for
+    >>> from vitcost.planner.comparison_question import asked_for
     >>> wanted = asked_for(grid(None), {}, ["params"], None)
     >>> row_of(report("vit_base_patch16_224").to_dict(), wanted).quantities["params"]
     86567656

@@ -12,7 +12,7 @@ from vitcost.outside.arguments import listed, takes
 from vitcost.zoo import Model, Resolved, resolve
 
 if TYPE_CHECKING:
-    from vitcost.hardware.given import Known
+    from vitcost.hardware.users_cards import Known
 
 __all__ = ["Many"]
 
@@ -55,7 +55,7 @@ class Many:
 
     def known(self, gpu_file: Any, calibration: Any) -> "Known":
         """Cards and constants from files; no combination changes them."""
-        from vitcost.hardware.given import known
+        from vitcost.hardware.users_cards import known
 
         if self._known is None:
             self._known = known(gpu_file, calibration)

@@ -13,14 +13,14 @@ from vitcost.hardware.card_attention import on_card
 from vitcost.hardware.cards import Card
 from vitcost.hardware.constants import Calibration
 from vitcost.hardware.default_precision import precision_on
-from vitcost.hardware.given import anchors_of, known
 from vitcost.hardware.roofline import predict
 from vitcost.hardware.specs import asked_cards
+from vitcost.hardware.users_cards import anchors_of, known
 from vitcost.outside.arguments import between, flag, listed, optional, takes, text
-from vitcost.planner.asked import asked
 from vitcost.planner.assumptions import assumptions
 from vitcost.planner.choose import PlanRow, planned, simplest
 from vitcost.planner.deadline import Late, fewest_cards
+from vitcost.planner.from_keywords import asked
 from vitcost.planner.job import Job, job
 from vitcost.planner.nodes import check_node, nodes_of
 from vitcost.planner.pace import pace_of, step_cost

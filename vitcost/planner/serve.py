@@ -14,12 +14,12 @@ from vitcost.hardware.basis import Anchor, check_half
 from vitcost.hardware.card_attention import on_card, on_platform
 from vitcost.hardware.cards import Card
 from vitcost.hardware.default_precision import AUTO, AUTOMATIC, precision_on
-from vitcost.hardware.given import anchors_of, known
 from vitcost.hardware.roofline import predict
 from vitcost.hardware.specs import asked_cards
+from vitcost.hardware.users_cards import anchors_of, known
 from vitcost.outside.arguments import between, listed, optional, takes, text
-from vitcost.planner.asked import asked
 from vitcost.planner.capacity import BATCHES
+from vitcost.planner.from_keywords import asked
 from vitcost.planner.load import Load, load
 from vitcost.planner.prices import Price, Prices, prices
 from vitcost.planner.reserve import Reserve, parse_reserve

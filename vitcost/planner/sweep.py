@@ -14,6 +14,7 @@ from vitcost.outside.arguments import flag, listed, optional, takes
 from vitcost.planner.arrays import load
 from vitcost.planner.chunk import Chunk
 from vitcost.planner.compare import spelled_flag
+from vitcost.planner.comparison_question import SCHEMA, asked_for
 from vitcost.planner.evaluate import Evaluator
 from vitcost.planner.grid import (
     MOST_POINTS,
@@ -29,7 +30,6 @@ from vitcost.planner.pareto import front, oriented
 from vitcost.planner.plot import conditions, picture_of, plot
 from vitcost.planner.structures import DESCRIBED
 from vitcost.planner.timing import Cards
-from vitcost.planner.wanted import SCHEMA, asked_for
 from vitcost.render.result import Result
 from vitcost.zoo import Base, Model, described
 

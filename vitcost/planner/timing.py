@@ -9,9 +9,9 @@ from vitcost.costs.quantity import Terms
 from vitcost.engine.model import Config
 from vitcost.hardware.cards import Card
 from vitcost.hardware.columns import Clock, Times, clock
-from vitcost.hardware.given import Known, known
 from vitcost.hardware.roofline import predict
 from vitcost.hardware.specs import asked_cards
+from vitcost.hardware.users_cards import Known, known
 from vitcost.planner.chunk import Filled
 from vitcost.planner.grid import CARD, Grid
 from vitcost.planner.prices import Price, prices

@@ -21,8 +21,8 @@ from vitcost.costs.roofline_picture import roofline
 from vitcost.errors import ConfigError, VitcostError
 from vitcost.hardware.specs import asked_cards
 from vitcost.page import Column, Page, Row, Table, printable
-from vitcost.planner.asked import asked
 from vitcost.planner.fit import fit
+from vitcost.planner.from_keywords import asked
 from vitcost.render.html import body
 from vitcost.render.mathml import mathml
 from vitcost.web.controls import given

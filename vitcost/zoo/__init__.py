@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from vitcost.config.vit_config import RATIOS, ViTConfig, configure
 from vitcost.errors import ConfigError, NotCovered, UnknownName, VitcostError, shown
-from vitcost.zoo.found import Base, Resolved
+from vitcost.zoo.resolved import Base, Resolved
 
 if TYPE_CHECKING:
     from vitcost.config.text_config import ClipConfig, TextConfig

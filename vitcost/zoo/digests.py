@@ -13,7 +13,7 @@ from vitcost.traced.digest import Entry, Index, Refused, index, read
 from vitcost.traced.digested import DigestedModel
 from vitcost.traced.traced_model import TracedModel
 from vitcost.zoo.aliases import on_the_hub
-from vitcost.zoo.found import Resolved
+from vitcost.zoo.resolved import Resolved
 
 __all__ = ["HUB", "TIMM", "entries", "file_of", "library", "of_hub", "of_timm", "refused"]
 

@@ -21,11 +21,11 @@ from vitcost.errors import ConfigError, MissingExtra, NotCovered, shown
 from vitcost.outside.users_code import users_code
 from vitcost.zoo.alterations import need_alike, need_slots, need_unchanged
 from vitcost.zoo.families import FAMILIES
-from vitcost.zoo.found import Resolved
 from vitcost.zoo.huggingface import of_class
 from vitcost.zoo.module_flags import flags_of
 from vitcost.zoo.read_layers import name_of
 from vitcost.zoo.readers import READERS
+from vitcost.zoo.resolved import Resolved
 from vitcost.zoo.tracing import Built, of_module, on_meta
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from vitcost.outside.users_code import users_code
 from vitcost.traced.file import read
 from vitcost.traced.traced_model import Filed, TracedModel
 from vitcost.zoo.aliases import on_the_hub
-from vitcost.zoo.found import Base, Resolved
+from vitcost.zoo.resolved import Base, Resolved
 
 if TYPE_CHECKING:
     from torch import nn
