@@ -233,7 +233,7 @@ def test_a_flag_that_a_format_has_no_place_for_is_refused(
     assert run(args) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert "is not said in" in err or "-q prints names alone, in no format" in err
+    assert "cannot be shown in" in err or "-q prints only names, and takes no format" in err
 
 
 def test_a_long_name_is_refused_at_once() -> None:

@@ -687,9 +687,11 @@ def test_costs_have_limits(tmp_path: Path) -> None:
     del asked["price"]
     with pytest.raises(ConfigError, match="cost needs a price of l4"):
         vitcost.assert_budget(BASE, cost=1, **asked)
-    with pytest.raises(ConfigError, match="samples is of gpu_hours, cost, and none of them"):
+    with pytest.raises(ConfigError, match="samples is used by gpu_hours, cost, and none of these"):
         vitcost.assert_budget(BASE, params="1G", **asked)
-    with pytest.raises(NotCovered, match="latency is of mode infer, and the mode is train"):
+    with pytest.raises(
+        NotCovered, match="latency exists in mode infer only, and the mode is train"
+    ):
         vitcost.assert_budget(BASE, latency="1 s", gpu="l4", mode="train")
     config = tmp_path / "b.toml"
     lines = [

@@ -231,7 +231,7 @@ def test_a_difference_is_exit_1(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--all", "--memory"), "--all compares no memory"),
+        (("--all", "--memory"), "--all does not compare memory"),
         ((NAME, "--attention", "eager"), "--attention is for --memory"),
         ((NAME, "--precision", "bf16"), "--precision is for --memory or --throughput"),
         ((NAME, "--memory", "--gpu", "l4"), "--gpu is for --throughput"),

@@ -256,4 +256,4 @@ def test_the_command_walks(capsys: pytest.CaptureFixture[str], monkeypatch: Any)
     assert asked == [{"progress": None, "batch": 2}]
     for wrong in (["vit_tiny_patch16_224"], ["--depth", "2"]):
         assert run(["check", "--all", *wrong]) == 2
-        assert "--all takes every model as it is" in capsys.readouterr().err
+        assert "--all checks every model unchanged" in capsys.readouterr().err

@@ -52,6 +52,6 @@ def test_an_unknown_language_is_named(capsys: pytest.CaptureFixture[str]) -> Non
     assert run(["explain", TINY, "params", "--lang", "fr"]) == 2
     assert "unknown language 'fr'; allowed: en, zh" in capsys.readouterr().err
     assert run(["explain", TINY, "params", "--lang", "zh", "--json"]) == 2
-    assert "--lang is not said in json" in capsys.readouterr().err
+    assert "--lang cannot be shown in json" in capsys.readouterr().err
     with pytest.raises(UnknownName):
         vitcost.explain(TINY, "params", lang="cn")

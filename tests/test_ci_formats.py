@@ -283,9 +283,9 @@ def test_exit_zero_is_of_failures_and_not_of_errors(budgets: Path, capsys: Captu
         (("budget", "--also", "csv:x.md"), "contradicts 'x.md'"),
         (("budget", "--also", "x.md", "--also", "markdown:x.md"), "one file twice"),
         (("budget", "--also", "x.md", "-o", "x.md"), "-o and --also are both 'x.md'"),
-        (("budget", "--why", "--also", "x.csv"), "--why is not said in csv"),
+        (("budget", "--why", "--also", "x.csv"), "--why cannot be shown in csv"),
         (("report", "vit_tiny_patch16_224", "--also", "x.xml"), "judges nothing: add --check"),
-        (("models", "-q", "--also", "x.md"), "-q prints names alone"),
+        (("models", "-q", "--also", "x.md"), "-q prints only names"),
     ],
 )
 def test_what_cannot_be_written_too(

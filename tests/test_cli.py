@@ -505,7 +505,7 @@ def test_a_suffix_chooses_the_format(suffix: str, tmp_path: Path) -> None:
         ("compare M --json -o x.parquet", "--json contradicts 'x.parquet'"),
         ("summary M -o x.json", "no format for the suffix '.json' of 'x.json'; there are .txt"),
         ("models -q -o x.json", "no format for the suffix '.json'"),
-        ("gpus -q --json", "-q prints names alone, in no format"),
+        ("gpus -q --json", "-q prints only names, and takes no format"),
         ("schema report -o x.html", "no format for the suffix '.html'"),
         ("calibrate none.csv -o x.json", "'.json' of 'x.json'; there are .toml"),
         ("budget --config none.toml --update -o x.pdf", "no format for the suffix '.pdf'"),

@@ -416,8 +416,8 @@ def test_a_front_of_what_is_better_the_more() -> None:
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (("--quantities", "cost"), "cost is a quantity of a card: give a gpu"),
-        (("--quantities", "step_time"), "step_time is a quantity of a card: give a gpu"),
+        (("--quantities", "cost"), "cost is known on a card only: give a gpu"),
+        (("--quantities", "step_time"), "step_time is known on a card only: give a gpu"),
         (
             ("--quantities", "gpu-hours", "-g", "l4"),
             "gpu_hours needs samples, the number of images of a run",
@@ -427,9 +427,12 @@ def test_a_front_of_what_is_better_the_more() -> None:
             "cost_per_million_images needs a price of l4: give price, of a card and hour",
         ),
         (("-g", "l4", "-g", "t4", "--price", "l4=1"), "needs a price of t4"),
-        (("--quantities", "latency", "-g", "l4", "--mode", "train"), "latency is of mode infer"),
+        (
+            ("--quantities", "latency", "-g", "l4", "--mode", "train"),
+            "latency exists in mode infer only",
+        ),
         (("--quantities", "params", "--price", "2"), "price is of cost_per_million_images, cost"),
-        (("--epochs", "3", "-g", "l4"), "epochs are of samples"),
+        (("--epochs", "3", "-g", "l4"), "epochs need samples"),
         (("-g", "l4", "--price", "t4=1"), "price of t4, which is not among the cards: l4"),
     ],
     ids=str,

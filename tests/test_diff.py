@@ -207,7 +207,7 @@ def test_code_of_the_checkout_is_no_code_of_the_commit(
         (("",), "no base"),
         (("none.json",), "none.json: no such file"),
         (("model.toml",), "not JSON"),
-        (("main", "--batch", "3"), "batch is of a model, and none is given"),
+        (("main", "--batch", "3"), "batch changes a model, and no model is given"),
         (("main", "vit_tny_patch16_224"), "did you mean vit_tiny_patch16_224"),
         (("main", "--config", "none.toml"), "none.toml: no such file"),
         (("main", "--quantities", "parms"), "did you mean params"),
@@ -302,7 +302,7 @@ def test_a_baseline_against_its_budgets(folder: Path, capsys: Captured) -> None:
     assert row(data, "params", "new")[0] is None
     assert data["models"][1]["missing"] == "vitcost-baseline.json does not have it"
     assert "n.toml: no such file" in data["models"][2]["missing"]
-    assert "no model, and no flags" in refused(capsys, "vitcost-baseline.json", "--batch", "2")
+    assert "no model and no flags" in refused(capsys, "vitcost-baseline.json", "--batch", "2")
 
 
 def test_the_reason_is_the_innermost_layer_that_accounts_for_all() -> None:

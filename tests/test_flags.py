@@ -117,9 +117,13 @@ def test_fit_with_a_flag_of_training_is_of_training(
     assert data(capsys, "fit", model, "-g", "l4", *words) == found.to_dict()
     # beside infer it is a contradiction
     first = next((name for name in RANKS.get(flag, {}) if name in TRAINING), flag)
-    with pytest.raises(ConfigError, match=f"{first} is of a training step, and mode infer of none"):
+    with pytest.raises(
+        ConfigError, match=f"{first} belongs to a training step, and mode infer has none"
+    ):
         vitcost.fit(model, gpu="l4", mode="infer", **asked)
-    assert f"{first} is of a training" in refused(capsys, "fit", model, "--mode", "infer", *words)
+    assert f"{first} belongs to a training" in refused(
+        capsys, "fit", model, "--mode", "infer", *words
+    )
 
 
 def test_what_a_user_lost_before() -> None:
@@ -456,7 +460,7 @@ def test_the_published_table_is_the_table() -> None:
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ({"compile": True}, "bytes of compiled kernels"),
+        ({"compile": True}, "the bytes of compiled kernels are not known"),
         ({"platform": "cpu", "gpu": "l4"}, "l4 is no processor"),
         ({"platform": "cpu"}, "the catalogue has cards alone"),
     ],

@@ -92,7 +92,7 @@ def test_what_neighbours_add_by_arithmetic(tmp_path: Path) -> None:
 
 
 def test_where_no_loss_gathers() -> None:
-    with pytest.raises(ConfigError, match="gather local is of features of several ranks"):
+    with pytest.raises(ConfigError, match="gather local compares features of several ranks"):
         Scenario(gather="local")
     names = ("vit_tiny_patch16_224", "ViT-B-16-SigLIP", "openai/clip-vit-base-patch32", "resnet18")
     for name in names:
@@ -107,7 +107,9 @@ def test_where_no_loss_gathers() -> None:
 @pytest.mark.parametrize("name", ["ViT-B-32", "openai/clip-vit-base-patch32"])
 def test_a_part_of_two_towers_is_not_frozen(name: str, freeze: str) -> None:
     """Neither has a head, and layers are counted in one Transformer."""
-    with pytest.raises(NotCovered, match="freezing a part of two towers: NAME:vision and NAME"):
+    with pytest.raises(
+        NotCovered, match="freezing a part of a model of two towers is not covered: NAME:vision"
+    ):
         report(name, mode="train", freeze=freeze)
     assert report(f"{name}:vision", mode="train", freeze="first:2").training.peak_is == "exact"
 

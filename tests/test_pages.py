@@ -198,9 +198,9 @@ def test_what_cuts_a_page_is_refused_where_there_is_none(capsys: Captured) -> No
     for form in ("json", "csv", "github"):
         for flag in (["--brief"], ["--columns", "params"], ["--levels", "1"]):
             said = refused(capsys, "report", BASE, "--format", form, *flag)
-            assert "is not said in" in said or "judges nothing: add --check" in said
+            assert "cannot be shown in" in said or "judges nothing: add --check" in said
     said = refused(capsys, "report", BASE, "--brief", "--levels", "1")
-    assert said.endswith("--brief has no tables, of which --levels could be")
+    assert said.endswith("--brief prints no tables, so --levels has no use")
     # whoever answers with a page has the flags
     for args in (["models", "huge"], ["gpus", "h100"], ["fit", BASE, "-g", "l4"]):
         assert len(out(capsys, *args, "--brief")) <= 2

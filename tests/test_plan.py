@@ -477,7 +477,11 @@ def test_ways_that_are_as_fast_are_folded() -> None:
         ({"gpus": 64, "deadline": "2d"}, ConfigError, "node_size 64 contradicts deadline 2d"),
         ({"gpus": 8, "deadline": "2d"}, ConfigError, "node_size 8 contradicts deadline 2d"),
         ({"nodes": 2, "deadline": "2d"}, ConfigError, "nodes 2 contradicts deadline 2d"),
-        ({"lora": 4, "tensor_parallel": 2}, NotCovered, "adapters of layers that tensor-parallel"),
+        (
+            {"lora": 4, "tensor_parallel": 2},
+            NotCovered,
+            "adapters are not covered in layers that tensor-parallel",
+        ),
     ],
     ids=str,
 )

@@ -103,7 +103,7 @@ def test_many_combinations_are_drawn_without_labels(tmp_path: Path, capsys: Capt
 
 def test_what_cannot_be_drawn(tmp_path: Path, capsys: Captured) -> None:
     assert run(["compare", TINY, "--x", "params"]) == 2
-    assert "--x is of a --plot" in capsys.readouterr().err
+    assert "--x needs --plot" in capsys.readouterr().err
     with pytest.raises(UnknownName, match="did you mean params"):
         picture_of({"x": "parms"}, None, None)
     with pytest.raises(ConfigError, match="and no shape"):
@@ -111,7 +111,7 @@ def test_what_cannot_be_drawn(tmp_path: Path, capsys: Captured) -> None:
     with pytest.raises(ConfigError, match="params and step_time have no exact figures"):
         vitcost.compare(TINY).plot(str(tmp_path / "x.png"), x="params", y="step_time")
     swept = vitcost.sweep(TINY, vary={"depth": [1, 2]}, quantities=["params"])
-    with pytest.raises(NotCovered, match="step_time is a quantity of a card: give a gpu"):
+    with pytest.raises(NotCovered, match="step_time is known on a card only: give a gpu"):
         swept.plot(str(tmp_path / "x.png"), x="params", y="step_time")
     with pytest.raises(ConfigError, match=r"\.png, a \.svg or a \.pdf"):
         plot([], Picture("params", "macs"), "x.bmp")

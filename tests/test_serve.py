@@ -310,7 +310,7 @@ def test_a_load_is_given_in_several_ways() -> None:
         ({"price": "nosuch.toml"}, "nosuch.toml: no such file"),
         ({"gpu": ()}, "no card: name one or several, gpu, or give prices, CARD=2.5/h"),
         ({"mode": "train"}, "serve takes no mode: serving is inference"),
-        ({"ema": 1}, "serve takes no ema: it is of a training step"),
+        ({"ema": 1}, "serve takes no ema: only a training step has it"),
         ({"ranks": 2}, "serve takes no ranks: serving finds how many cards are enough"),
         ({"platform": "cpu"}, "serve takes no platform: it follows from the card"),
         ({"anchor": f"{BASE}=900"}, "an anchor was measured at one batch: give it as batch"),

@@ -97,7 +97,10 @@ class _Half(Own):
 @pytest.mark.parametrize(
     ("model", "reason"),
     [
-        (Own(same=2), "the fully sharded step of blocks.0, which runs more than once"),
+        (
+            Own(same=2),
+            "a fully sharded step is not covered for blocks.0, which runs more than once",
+        ),
         (_Shared(), "refuses a parameter that blocks.0 shares with blocks.2"),
         (_Reads(), "the model reads a weight of blocks.0"),
         (_Half(), "blocks.0.norm.weight has bfloat16"),

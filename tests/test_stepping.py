@@ -225,7 +225,7 @@ def test_a_plan_and_a_trace_refuse_it() -> None:
     traced = vitcost.report("swin_tiny_patch4_window7_224", optimizer_in_backward=True).training
     assert traced.peak_bytes is None
     assert traced.missing is not None
-    assert traced.missing.endswith("with the optimizer in the backward of a digest")
+    assert traced.missing.endswith("optimizer_in_backward is not covered by a digest")
 
 
 def test_it_is_a_way_to_make_a_batch_fit() -> None:

@@ -270,7 +270,7 @@ def test_what_cannot_be_is_said(split: TensorParallel, error: type[Exception], s
 
 def test_fewer_tokens_than_ranks() -> None:
     two = ViTConfig(img_size=4, patch_size=4, embed_dim=12, num_heads=3, mlp_dim=6)
-    with pytest.raises(NotCovered, match="2 tokens divided among 3 ranks"):
+    with pytest.raises(NotCovered, match="2 tokens cannot be divided among 3 ranks"):
         memory.training(two, Scenario(), parallel=TensorParallel(3, "torch"))
 
 

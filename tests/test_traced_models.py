@@ -118,7 +118,7 @@ def test_how_a_module_was_built_and_fed_is_said(own: str, capsys: Any) -> None:
 def test_what_cannot_be_is_refused(own: str, capsys: Any) -> None:
     for arguments, word in (
         (["report", f"{own}:branch", "--input", "3"], "aten._local_scalar_dense"),
-        (["report", f"{own}:build", "--checkpointing", "selective"], "of a traced module"),
+        (["report", f"{own}:build", "--checkpointing", "selective"], "for a traced module"),
         (["report", f"{own}:build", "--attention", "flash"], "calls no scaled_dot_product"),
         (["report", f"{own}:build", "--lora", "4"], "unknown lora_layers 'qkv'"),
         (["report", f"{own}:build", "--depth", "4"], "has no field depth"),

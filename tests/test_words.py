@@ -113,7 +113,7 @@ def test_whole_numbers_however_they_are_typed(capsys: Captured) -> None:
         (["list"], "no such command 'list'; here it is `vitcost models`"),
         (
             ["report", BASE, "vit_base_patch16_224"],
-            "report is of one model, several: `vitcost compare A B`",
+            "report takes one model; for several: `vitcost compare A B`",
         ),
         (["report", BASE, "--precison", "bf16"], "'--precision'"),
     ],
@@ -218,5 +218,5 @@ def test_annotations_are_of_what_can_fail(capsys: Captured) -> None:
     for args in (line.replace("M", BASE).split() for line in unjudged):
         assert run([*args, "--format", "github"]) == 2
         more = ": add --check" if args[0] == "report" else ""
-        assert last(capsys).endswith(f"has what fails, and {args[0]} judges nothing{more}")
+        assert last(capsys).endswith(f"lists what fails, and {args[0]} judges nothing{more}")
     assert run(["fit", BASE, "-g", "l4", "--format", "github"]) == 0

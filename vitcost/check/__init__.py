@@ -66,7 +66,7 @@ def check(
         if model.flags:
             set_flags = ", ".join(f"{flag} {value}" for flag, value in model.flags.items())
             raise NotCovered(
-                f"check --memory of a module that has {set_flags} of itself: {model.name}"
+                f"check --memory does not cover {model.name}, a module that itself sets {set_flags}"
             )
     one, steps = _memory({"batch": batch, **flags}) if memory else _costs()
     of_trace, own_steps = _traced({"batch": batch, **flags}, memory)

@@ -27,11 +27,17 @@ def checkpointed(model: nn.Module, how: str) -> nn.Module:
         for block in blocks:
             if not isinstance(block.attn, reference.Attention):
                 kind = type(block.attn).__qualname__
-                raise NotCovered(f"selective checkpointing of a real {kind}: it is the reference's")
+                raise NotCovered(
+                    f"selective checkpointing is checked on the reference's "
+                    f"attention only, not on {kind}"
+                )
             block.attn = _Core(block.attn)
     elif word == "every" and int(number) > 1:
         if getattr(model, "rope_mixed", False):
-            raise NotCovered(f"checkpointing every {number} of blocks with a rotation of their own")
+            raise NotCovered(
+                f"checkpointing every {number} is not checked for blocks that each "
+                f"get their own positions"
+            )
         every = int(number)
         starts = range(0, len(blocks), every)
         groups = {f"group_{i}": _Group(blocks[i : i + every]) for i in starts}

@@ -45,7 +45,9 @@ def adapted(model: nn.Module, rank: int, layers: str) -> nn.Module:
     ]
     for module, name in adapted_layers:
         if getattr(module, "q_bias", None) is not None and name == "qkv":
-            raise NotCovered("a real adapter on a qkv whose weight is read around it")
+            raise NotCovered(
+                "an adapter is not checked on a qkv layer that the model does not call"
+            )
         setattr(module, name, Lora(getattr(module, name), rank))
     return model
 

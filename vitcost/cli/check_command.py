@@ -108,7 +108,7 @@ def command(
         return 0
     _refuse(keywords, memory)
     if walk and memory:
-        raise click.UsageError("--all compares no memory: --memory takes models by their names")
+        raise click.UsageError("--all does not compare memory: give --memory the names of models")
     verdict = _walked(models, keywords) if walk else checked(models, **keywords)
     emit(verdict)
     return 0 if verdict.ok or exit_zero else 1
@@ -133,7 +133,9 @@ def _scored(
 ) -> "Score":
     """The errors of predictions on files of measurements; the files name the models."""
     if models or walk or keywords.keys() - _measured_names():
-        raise click.UsageError("--throughput takes the models of its files: no MODEL, no fields")
+        raise click.UsageError(
+            "--throughput takes its models from the files: give no MODEL and no fields"
+        )
     from vitcost.hardware.measurement_files import check_throughput
 
     return check_throughput(files, **keywords)
@@ -150,7 +152,7 @@ def checked(models: Sequence[Model], **keywords: Any) -> "CheckResult":
 def _walked(models: Sequence[str], keywords: Mapping[str, Any]) -> "CheckResult":
     """The verdict on every name of timm; only the batch can be chosen."""
     if models or keywords.keys() - {"batch"}:
-        raise click.UsageError("--all takes every model as it is: no MODEL, and no fields of one")
+        raise click.UsageError("--all checks every model unchanged: give no MODEL and no fields")
     from vitcost.check import check_all
 
     with progress_bar("models") as step:

@@ -60,7 +60,7 @@ class Command(click.Command):
         if verdict and not (self.judges or ctx.params.get("check")):
             more = ": add --check" if "check" in ctx.params else ""
             raise click.UsageError(
-                f"--format {verdict} has what fails, and {self.name} judges nothing{more}"
+                f"--format {verdict} lists what fails, and {self.name} judges nothing{more}"
             )
         if output is not None and output in (file for _, file in ctx.meta.get(ALSO, ())):
             raise click.UsageError(f"-o and --also are both {output!r:.80}")
@@ -117,7 +117,7 @@ class Command(click.Command):
         models = next((p for p in self.params if isinstance(p, click.Argument)), None)
         if models is None or models.name != "model" or self.name == "compare":
             return message
-        return f"{message}; {self.name} is of one model, several: `vitcost compare A B`"
+        return f"{message}; {self.name} takes one model; for several: `vitcost compare A B`"
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         self._help_all.hidden = not self._has_more()

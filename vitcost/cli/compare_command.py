@@ -119,16 +119,16 @@ def command(why: bool, plot: str | None, output: str | None, **flags: Any) -> in
         if flags[name] is not None:
             asked[name] = flags[name].split(",")
     if sample is None and seed is not None:
-        raise click.UsageError("--seed is of a --sample")
+        raise click.UsageError("--seed needs --sample")
     if sample is not None and not vary:
-        raise click.UsageError("--sample draws from what --vary has")
+        raise click.UsageError("--sample needs --vary, from whose combinations it draws")
     if plot is not None:
         check_file(plot)
         if output == plot:
             raise click.UsageError(f"-o and --plot are both {plot!r}")
     parts = {name: flags[name] for name in _PARTS if flags[name]}
     if plot is None and parts:
-        raise click.UsageError(f"--{next(iter(parts))} is of a --plot")
+        raise click.UsageError(f"--{next(iter(parts))} needs --plot")
     if plot is not None:
         # a plot that cannot be drawn is refused before anything is computed
         picture = picture_of(parts, pair_of(asked.get("pareto")), asked.get("quantities"))

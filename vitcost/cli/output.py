@@ -87,7 +87,7 @@ def _cut(result: "Result", chosen: str) -> "Result":
         need_format(f"--{name}", chosen, ("table", "markdown", "html", "latex"))
     others = [f"--{name}" for name in shape if name != "brief"]
     if "brief" in shape and others:
-        raise click.UsageError(f"--brief has no tables, of which {others[0]} could be")
+        raise click.UsageError(f"--brief prints no tables, so {others[0]} has no use")
     from vitcost.pages.shaped import Shaped
 
     columns = shape.pop("columns", None)
@@ -138,7 +138,7 @@ def write_names(names: Iterable[str], output: str | None) -> None:
     """Writes names, one on each line; flags for a format are refused."""
     params = click.get_current_context().params
     if params["as_json"] or params["format"] is not None or _others():
-        raise click.UsageError("-q prints names alone, in no format")
+        raise click.UsageError("-q prints only names, and takes no format")
     chosen_format(None, False, output, {".txt": "table"})
     write("".join(f"{name}\n" for name in names), output)
 
@@ -147,7 +147,9 @@ def need_format(flag: str, chosen: str, formats: Sequence[str]) -> None:
     """Refuses a flag that the chosen format cannot show; formats of ``--also`` are checked too."""
     for each in (chosen, *(other for other, _ in _others())):
         if each not in formats:
-            raise click.UsageError(f"{flag} is not said in {each}, but in {', '.join(formats)}")
+            raise click.UsageError(
+                f"{flag} cannot be shown in {each}, only in {', '.join(formats)}"
+            )
 
 
 def write(text: str, output: str | None, *, color: bool = False) -> None:

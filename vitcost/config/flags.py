@@ -127,7 +127,7 @@ def mode_of(command: str, keywords: Mapping[str, object]) -> dict[str, str]:
         return {"mode": "train"} if takes.implies == "always" or card else {}
     if mode == "infer" and takes.beside_infer == "refused":
         raise ConfigError(
-            f"{asked[0]} is of a training step, and mode infer of none: leave one of them out"
+            f"{asked[0]} belongs to a training step, and mode infer has none: leave one of them out"
         )
     return {}
 
@@ -143,7 +143,9 @@ def check_layout(config: object, scenario: Scenario) -> None:
     vitcost.errors.NotCovered: the bytes that a convolutional backbone keeps in layout ...
     """
     if scenario.layout != "nchw" and hasattr(config, "workload"):
-        raise NotCovered(f"a module that is traced in layout {scenario.layout}: give layout nchw")
+        raise NotCovered(
+            f"a traced module in layout {scenario.layout} is not covered: give layout nchw"
+        )
     vision = getattr(config, "vision", config)
     if scenario.layout != "nchw" and getattr(vision, "backbone", None):
         raise NotCovered(

@@ -168,7 +168,9 @@ def _smaller(a: Size, b: Size) -> Size:
     """The smaller of two sizes. Raises ``NotCovered`` for polynomials, which cannot be compared."""
     difference = a - b
     if not hasattr(difference, "__abs__"):
-        raise NotCovered("the shorter side of a matrix by one formula: Muon multiplies with it")
+        raise NotCovered(
+            "Muon has no formula in sizes: it multiplies by the shorter side of a matrix"
+        )
     return (a + b - abs(difference)) // 2
 
 
@@ -202,7 +204,8 @@ def _low_bits(bits: int, block: int, codes: int) -> Callable[[Shape, int], Size]
         n = prod(shape)
         if not isinstance(n, int):
             raise NotCovered(
-                f"states in {bits} bits by one formula: tensors of under 4,096 elements are whole"
+                f"states in {bits} bits have no formula in sizes: tensors of under 4,096 "
+                f"elements are whole"
             )
         if n < _LEAST or n % block:
             return 2 * e * n + 4
@@ -219,7 +222,8 @@ def _blocks(moments: int) -> Callable[[Shape, int], Size]:
         n = prod(shape)
         if not isinstance(n, int):
             raise NotCovered(
-                "states in 8 bits by one formula: tensors of under 4,096 elements are whole"
+                "states in 8 bits have no formula in sizes: tensors of under 4,096 elements are "
+                "whole"
             )
         return moments * (4 * n if n < _LEAST else n + 4 * -(-n // _BLOCK))
 

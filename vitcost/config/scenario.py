@@ -249,7 +249,8 @@ class Scenario:
             )
         if self.gather != "all" and self.ranks == 1:
             raise ConfigError(
-                f"gather {self.gather} is of features of several ranks: give ranks above 1, got 1"
+                f"gather {self.gather} compares features of several ranks: give ranks above 1, "
+                f"got 1"
             )
         if self.grad_scaler:
             self._check_scaled()

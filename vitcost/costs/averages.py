@@ -91,7 +91,9 @@ def averaging_temporaries(run: Workload) -> Size:
         return 0
     sizes = run.sizes
     if not all(isinstance(size, int) for size in sizes.values()):
-        raise NotCovered("averages in bf16 by one formula: they are rounded in chunks of tensors")
+        raise NotCovered(
+            "averages in bf16 have no formula in sizes: they are rounded in chunks of tensors"
+        )
     elements = [parameter.numel(sizes) for parameter in one_by_one(run.parameters(), sizes)]
     most = _largest_chunk(elements)
     if run.step_buffers_bytes:

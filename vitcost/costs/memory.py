@@ -227,14 +227,14 @@ def step_peak(
     """
     scenario, sizes = run.scenario, run.sizes
     if scenario.recipe != "torch":
-        raise NotCovered(f"the peak of a step of recipe {scenario.recipe}: use recipe torch")
+        raise NotCovered(f"recipe {scenario.recipe} has no exact peak: use recipe torch")
     if scenario.trains_nothing:
         raise NotCovered(_NO_STEP)
     top = live.peak(run.step(in_place), sizes)
     around = _lasting(memory, run, _kept(memory, run, lambda one: one.step(in_place)))
     peak = _higher(top, around, optimizing(top.left, run, rank))
     if peak.look is None and OPTIMIZERS[scenario.optimizer].step == "compiled":
-        raise NotCovered(f"the bytes that the compiled step of {scenario.optimizer} allocates")
+        raise NotCovered(f"the compiled step of {scenario.optimizer} allocates unknown bytes")
     return peak
 
 

@@ -344,7 +344,7 @@ def check_terms(names: Iterable[str], cards: Iterable[str], terms: Terms) -> Non
         if name not in TIMED:
             continue
         if not cards:
-            raise NotCovered(f"{name} is a quantity of a card: give a gpu")
+            raise NotCovered(f"{name} is known on a card only: give a gpu")
         lacks = TIMED[name].lacks(terms, cards)
         if lacks:
             raise ConfigError(f"{name} needs {lacks}")
@@ -356,13 +356,13 @@ def check_used(terms: Iterable[str], names: Iterable[str]) -> None:
     >>> check_used(["price"], ["cost"])
     >>> check_used(["samples"], ["params"])
     Traceback (most recent call last):
-    vitcost.errors.ConfigError: samples is of gpu_hours, cost, and none of them is asked for
+    vitcost.errors.ConfigError: samples is used by gpu_hours, cost, and none of these is asked for
     """
     needed = {need for name in names if name in TIMED for need in TIMED[name].needs}
     for term in terms:
         if term not in needed:
             users = ", ".join(name for name, row in TIMED.items() if term in row.needs)
-            raise ConfigError(f"{term} is of {users}, and none of them is asked for")
+            raise ConfigError(f"{term} is used by {users}, and none of these is asked for")
 
 
 # the word that may follow a count, by the quantities that it belongs to

@@ -87,13 +87,16 @@ def optimizer_bytes(share: Share, run: Workload, rank: int | None) -> Size:
         return recipe.moments * share.states
     if run.scenario.platform not in optimizer.platforms:
         raise NotCovered(
-            f"a step of {name} on platform {run.scenario.platform}: its kernel is of CUDA"
+            f"{name} cannot step on platform {run.scenario.platform}: its kernel needs CUDA"
         )
     if not _by_tensor(optimizer):
         states_bytes = optimizer.moments * e * share.states + optimizer.step_bytes * share.tensors
         return states_bytes + (optimizer.tables if share.tensors else 0)
     if run.scenario.zero > 1 or (run.scenario.zero and optimizer.rest):
-        raise NotCovered(f"the states of {name} for a part of a tensor: zero 0 has whole ones")
+        raise NotCovered(
+            f"the states of {name} are not covered for a part of a tensor: zero 0 "
+            f"keeps tensors whole"
+        )
     if run.scenario.zero:
         return _states_of(_dealt(run, rank), optimizer, e)
     states: Size = 0

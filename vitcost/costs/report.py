@@ -268,10 +268,10 @@ def _top(root: Row) -> Iterator[Row]:
 def _rest(root: Row, saved_bytes: Size) -> Iterator[Layer]:
     """The row of the model itself, under torch's empty path: ops of the model's own forward, and
     the tensors that the loss saves. With this row the rows add up to the totals."""
-    rest = root.cost._replace(saved_bytes=saved_bytes)
+    own_cost = root.cost._replace(saved_bytes=saved_bytes)
     for row in root.children:
-        rest = rest.plus(row.cost, -row.repeat)
-    numbers = rest.params, rest.flops, rest.pointwise, rest.saved_bytes
+        own_cost = own_cost.plus(row.cost, -row.repeat)
+    numbers = own_cost.params, own_cost.flops, own_cost.pointwise, own_cost.saved_bytes
     if any(numbers):
         yield Layer("", ("", ""), root.type, 1, root.shape, *numbers, ())
 

@@ -105,7 +105,7 @@ def passes(structure: AnyStructure, mode: Mode) -> Iterator[Callable[[Node], Nod
     """The passes that lower a declared tree, in the order in which they are applied."""
     if mode.split:
         if mode.adapted:
-            raise NotCovered("adapters of layers that tensor-parallel ranks share")
+            raise NotCovered("adapters are not covered in layers that tensor-parallel ranks share")
         # imported only for tensor-parallel ranks
         from vitcost.engine.split import split
 
@@ -117,7 +117,10 @@ def passes(structure: AnyStructure, mode: Mode) -> Iterator[Callable[[Node], Nod
         yield partial(set_depths, layers=dict(mode.layers))
     in_part = mode.frozen not in ("", "all") and not (mode.frozen == "backbone" and mode.adapted)
     if in_part and hasattr(structure, "vision"):
-        raise NotCovered("freezing a part of two towers: NAME:vision and NAME:text are one each")
+        raise NotCovered(
+            "freezing a part of a model of two towers is not covered: NAME:vision "
+            "and NAME:text are one tower each"
+        )
     if mode.frozen or mode.adapted:
         # imported only for partial training
         from vitcost.engine.trainable import adapt, freeze

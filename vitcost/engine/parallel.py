@@ -72,7 +72,7 @@ def layers_of_rank(
             raise ConfigError(f"{t:,} tensor-parallel ranks do not divide {sizes[axis]:,} {parts}")
     if sequence and sizes["s"] < t:
         # DTensor does not divide so few tokens: every rank would norm all of them
-        raise NotCovered(f"{sizes['s']:,} tokens divided among {t:,} ranks")
+        raise NotCovered(f"{sizes['s']:,} tokens cannot be divided among {t:,} ranks")
     tokens = rows(sizes["s"], t, rank if sequence == "torch" else 0)
     shares = split_sizes(sizes, t, tokens)
     # with a single head on each rank the builder makes other ops

@@ -85,9 +85,9 @@ def unit_sizes(tree: Node, sizes: Sizes, ranks: Size) -> Sizes:
         trained: Size = 0
         for parameter, trains, layers in {each[0]: each for each in _parameters(unit)}.values():
             # a scalar, which fully_shard refuses, has no rows
-            rest = parameter.axes[1:]
+            row_axes = parameter.axes[1:]
             rows = ceil_div(sizes[parameter.axes[0]], ranks) if parameter.axes else 1
-            local = numel(rest, sizes) * rows
+            local = numel(row_axes, sizes) * rows
             for count in layers:
                 local = local * count.of(sizes)
             everything = everything + local

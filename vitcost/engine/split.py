@@ -34,7 +34,7 @@ def split(tree: Node, sequence: str = "", one_image: bool = False) -> Node:
     and for an op that needs the share of other ranks.
     """
     if any(str(axis).startswith("text.") for t in tree.inputs for axis in t.axes):
-        raise NotCovered("tensor parallel models of two towers")
+        raise NotCovered("tensor parallel is not covered for models of two towers")
     return _Split(sequence, one_image).node(tree)
 
 
@@ -99,7 +99,7 @@ class _Split:
                 divides = divides or any(_is_region(child) for child in _nodes(item))
                 body.append(inside)
         if node.run is not None and not divides:
-            raise NotCovered(f"tensor parallel layers of type {node.type}")
+            raise NotCovered(f"tensor parallel does not cover layers of type {node.type}")
         return self.ended(node, inputs, body)
 
     def layers(self, container: Node) -> list[Op | Node]:
@@ -219,7 +219,7 @@ class _Split:
             reason = "a norm over a divided width"
             if "norm" not in op.kind:
                 reason = f"{tensors[-1].name if tensors else op.kind} for all heads"
-            raise NotCovered(f"tensor parallel layers that have {reason}")
+            raise NotCovered(f"tensor parallel does not cover layers that have {reason}")
 
     def written(self, tensor: Tensor, share: str) -> Tensor:
         base = None if tensor.base is None else self.read(tensor.base)

@@ -225,16 +225,16 @@ def _by_input(op: Op) -> Op:
 
 def prefixed(node: Node, prefix: str) -> Node:
     """The same tree over axes with a prefix, so that two towers can have different sizes."""
-    seen: dict[Tensor, Tensor] = {}
+    renamed: dict[Tensor, Tensor] = {}
 
     def axis(name: Axis) -> Axis:
         return name if isinstance(name, int) else prefix + name
 
     def tensor(t: Tensor) -> Tensor:
-        if t not in seen:
+        if t not in renamed:
             base = None if t.base is None else tensor(t.base)
-            seen[t] = Tensor(t.name, tuple(map(axis, t.axes)), t.role, base, t.itemsize)
-        return seen[t]
+            renamed[t] = Tensor(t.name, tuple(map(axis, t.axes)), t.role, base, t.itemsize)
+        return renamed[t]
 
     def op(o: Op) -> Op:
         return o._replace(

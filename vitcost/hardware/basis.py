@@ -176,7 +176,7 @@ def _anchored(
         measured_in = replace(anchor.scenario or scenario, platform=setup.platform)
         done = total(work(resolve(anchor.model).config, measured_in, setup))
         if not done.launches:
-            raise ConfigError(f"an anchor of {anchor.model}, which launches no kernel")
+            raise ConfigError(f"an anchor needs a model that launches kernels, got {anchor.model}")
         seconds, shares = seconds_of(done, sheet, setup, rates.constants, 0.0)
         measured = measured_in.batch / anchor.images_per_second
         # a step takes at least as long as its host takes to launch it

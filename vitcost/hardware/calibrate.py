@@ -225,8 +225,8 @@ def _running(measurements: Sequence[Measurement]) -> Sequence[Measurement]:
         return measurements
     # the constant term is the time of launches on the card: a step in which it is large says little
     # about the other constants
-    told = [m for m in by_card(measurements) if 1 - m.shares()[1] <= MOST_LAUNCHING]
-    return measurements if len(told) < _FEWEST else told
+    card_bound = [m for m in by_card(measurements) if 1 - m.shares()[1] <= MOST_LAUNCHING]
+    return measurements if len(card_bound) < _FEWEST else card_bound
 
 
 def mean(values: Sequence[float]) -> float:

@@ -131,5 +131,5 @@ def clock(
     if on.setup.engine or len(on.kernels) > 1:
         return None
     if not total(work(config, on.scenario, on.setup)).launches:
-        raise NotCovered("the time of a model that launches no kernel")
+        raise NotCovered("a model that launches no kernel has no time")
     return Clock(config, scenario, on)

@@ -70,7 +70,7 @@ def summed(run: Run, batch: int, setup: Setup) -> dict[str, Work]:
     4.5
     """
     if setup.torch < FUSED and run.kernels and setup.compiled:
-        raise NotCovered("a compiled attention of a torch before 2.0: a digest has none")
+        raise NotCovered("a digest has no compiled attention of torch before 2.0")
     parts: dict[str, Work] = {}
     for each in run.work(way_of(setup, run.kernels), batch):
         work = Work(**{field: value(size, batch) for field, size in each.amounts})

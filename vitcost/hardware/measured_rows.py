@@ -181,7 +181,7 @@ def _row(model: str, numbers: Sequence[str | None], says: Mapping[str, str], pla
     except ValueError as error:
         raise ConfigError(f"{place}: {error}") from None
     if not 0 < rate < 1e12:
-        raise ConfigError(f"{place}: {rate} images a second cannot be")
+        raise ConfigError(f"{place}: a rate of {rate} images a second is not possible")
     scenario = Scenario(
         batch=batch,
         mode=says["mode"],
@@ -232,7 +232,7 @@ def _printed(says: Mapping[str, str]) -> Row:
     batch = int(says.get("batch") or 0)
     value = float(says["value"]) * float(says["to_si"] or 1)
     if not (value > 0 and batch > 0):
-        raise ValueError(f"{says['value']} at batch {batch} cannot be")
+        raise ValueError(f"{says['value']} at batch {batch} is not possible")
     model, gpu = str(flags.pop("model", says["model"])), str(flags.pop("gpu", ""))
     size = says.get("img_size", "")
     if software := _software(says["software"]):

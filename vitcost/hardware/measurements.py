@@ -95,7 +95,7 @@ def measurement(
         raise NotCovered(other)
     if row.img_size and isinstance(config, DigestedModel) and not config.takes(row.img_size):
         # another size would need a new trace, which takes seconds for each row
-        raise NotCovered(f"not covered: {row.model} of another size than its digest")
+        raise NotCovered(f"not covered: {row.model} with images of another size than in its digest")
     overrides = {"img_size": row.img_size} if row.img_size else {}
     if overrides or row.overrides:
         config = resolve(row.model, **overrides, **dict(row.overrides)).config

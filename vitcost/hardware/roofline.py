@@ -46,7 +46,7 @@ def _time(on: Basis, parts: Mapping[str, Work]) -> Time:
     everything, setup, sheet, rates = total(parts), on.setup, on.sheet, on.rates
     seconds, shares = seconds_of(everything, sheet, setup, rates.constants, rates.host)
     if not seconds:
-        raise NotCovered("the time of a model that launches no kernel")
+        raise NotCovered("a model that launches no kernel has no time")
     device, _ = seconds_of(everything, sheet, setup, rates.constants, 0.0)
     cpu = setup.platform == "cpu"
     flops = everything.flops * (3 if setup.training else 1)

@@ -45,17 +45,17 @@ def scaled(measurements: Iterable[Measurement]) -> list[Calibration]:
         groups.setdefault((m.card.kin, key), []).append(m)
     calibrations = []
     for (gpu, _), group in groups.items():
-        told = _of_the_card(group)
-        if told:
-            calibrations.append(_calibration(gpu, told))
+        timings = _of_the_card(group)
+        if timings:
+            calibrations.append(_calibration(gpu, timings))
     return calibrations
 
 
 def _of_the_card(group: Sequence[Measurement]) -> list[Measurement]:
     """The timings that the host does not bound: batches of 16 or more, if there are any."""
-    told = by_card(group)
-    large = [m for m in told if m.row.batch >= 16]
-    return large or [m for m in told if m.row.batch >= 8]
+    card_bound = by_card(group)
+    large = [m for m in card_bound if m.row.batch >= 16]
+    return large or [m for m in card_bound if m.row.batch >= 8]
 
 
 def times_longer(m: Measurement) -> float:
@@ -102,9 +102,9 @@ def held_out(group: Sequence[Measurement]) -> list[float]:
         parts = [list(group[::2]), list(group[1::2])]
     errors = []
     for part in parts:
-        rest = [times_longer(m) for m in group if not any(m is other for other in part)]
-        if rest and part:
-            middle = _middle(rest)
+        factors = [times_longer(m) for m in group if not any(m is other for other in part)]
+        if factors and part:
+            middle = _middle(factors)
             errors += [abs(middle / times_longer(m) - 1) for m in part]
     return errors
 

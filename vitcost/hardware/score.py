@@ -190,12 +190,14 @@ def score_held_out(rows: Iterable[Row], *, users_cards: Mapping[str, Card] | Non
             [Guess(m, seconds) for m, seconds in zip(half, predictions, strict=False)]
             for half, predictions in zip(halves_of(plain), held_out(plain), strict=True)
         ]
-        rest: list[Guess] = []
+        other_families: list[Guess] = []
         if plain:
             constants = fitted(plain)
             host = host_of_rows(plain)
-            rest = [Guess(m, predicted(m, constants, host)) for m in measured if m.kind != "plain"]
-        files.append(_file(name, [*halves[0], *halves[1]], others, halves, rest))
+            other_families = [
+                Guess(m, predicted(m, constants, host)) for m in measured if m.kind != "plain"
+            ]
+        files.append(_file(name, [*halves[0], *halves[1]], others, halves, other_families))
     return Score(tuple(files))
 
 
@@ -211,19 +213,19 @@ def _file(
     guesses: Sequence[Guess],
     others: Sequence[Uncovered],
     halves: Sequence[Sequence[Guess]] = (),
-    rest: Sequence[Guess] = (),
+    other_families: Sequence[Guess] = (),
 ) -> FileScore:
     errors = [guess.error for guess in guesses]
     parts = [[guess.error for guess in half] for half in halves if half] or [errors]
     pairs, right = _ordered(guesses)
     kinds: dict[str, list[float]] = {}
-    for guess in (*guesses, *rest):
+    for guess in (*guesses, *other_families):
         kinds.setdefault(guess.measurement.kind, []).append(guess.error)
     banded = [(guess.measurement.seconds, guess.band) for guess in guesses if guess.band]
     return FileScore(
         file=name,
-        rows=len(guesses) + len(rest) + len(others),
-        covered=len(guesses) + len(rest),
+        rows=len(guesses) + len(other_families) + len(others),
+        covered=len(guesses) + len(other_families),
         mape=mean([mean(part) for part in parts]),
         median=mean([percentile(part, 0.5) for part in parts]),
         p90=mean([percentile(part, 0.9) for part in parts]),

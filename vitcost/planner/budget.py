@@ -366,13 +366,15 @@ def _value(quantity: str, name: str, report: Report, terms: Terms, where: str = 
     if report.left_out and quantity in ("flops", "macs"):
         raise NotCovered(f"{where}{quantity} of {name} are not all counted: {report.left_out}")
     if value is None and quantity in TIMED and not report.time:
-        raise NotCovered(f"{where}{quantity} of {name} is a quantity of a card: give a gpu")
+        raise NotCovered(f"{where}{quantity} of {name} is known on a card only: give a gpu")
     if value is None and quantity in TIMED:
         lacks = TIMED[quantity].lacks(terms, (time.gpu for time in report.time))
         if lacks:
             raise ConfigError(f"{where}{quantity} needs {lacks}")
         modes = TIMED[quantity].mode, report.scenario.mode
-        raise NotCovered("{}{} is of mode {}, and the mode is {}".format(where, quantity, *modes))
+        raise NotCovered(
+            "{}{} exists in mode {} only, and the mode is {}".format(where, quantity, *modes)
+        )
     if value is None:
         why = report.training.missing
         reason = f": {why}" if why else ""

@@ -242,7 +242,9 @@ def _check_modes(rows: Sequence[Compared], wanted: Wanted) -> None:
     for name in wanted.names:
         mode = TIMED[name].mode if name in TIMED else ""
         if modes and mode not in ("", *modes):
-            raise NotCovered(f"{name} is of mode {mode}, and the mode is {', '.join(modes)}")
+            raise NotCovered(
+                f"{name} exists in mode {mode} only, and the mode is {', '.join(modes)}"
+            )
 
 
 def spelled_flag(name: str, value: Any) -> str:

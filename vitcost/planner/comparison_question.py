@@ -122,7 +122,9 @@ def _samples(terms: Mapping[str, Any]) -> int | None:
     if "samples" in terms:
         return prod(data_of(terms["samples"], terms.get("epochs", 1)))
     if "epochs" in terms:
-        raise ConfigError("epochs are of samples, the images of one: give samples, such as 1.28M")
+        raise ConfigError(
+            "epochs need samples, the images of one epoch: give samples, such as 1.28M"
+        )
     return None
 
 

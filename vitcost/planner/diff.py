@@ -177,7 +177,9 @@ def diff(
         return _of_commit(base, models, config, shown, flags)
     if data.get("schema") == "vitcost.baseline/1":
         if models or flags:
-            raise ConfigError(f"{base} is of the budgets in {config}: no model, and no flags")
+            raise ConfigError(
+                f"{base} belongs to the budgets in {config}: give no model and no flags"
+            )
         return _of_baseline(base, config, shown)
     return _of_report(base, data, models, shown, flags)
 
@@ -318,7 +320,7 @@ def _of_commit(
     if models:
         asks = [Ask(model, model, flags) for model in models]
     elif flags:
-        raise ConfigError(f"{next(iter(flags))} is of a model, and none is given")
+        raise ConfigError(f"{next(iter(flags))} changes a model, and no model is given")
     else:
         asks = [Ask(each.name, each.model, each.keywords) for each in read_budgets(config)]
     now: list[Side | None] = []

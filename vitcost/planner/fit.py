@@ -167,7 +167,10 @@ def _check(scenario: Scenario, named: bool) -> None:
     """Refuses compiled kernels, whose bytes are not known, and a CPU unless a processor is
     named."""
     if scenario.compile:
-        raise NotCovered("bytes of compiled kernels: without compile they are of eager ones")
+        raise NotCovered(
+            "the bytes of compiled kernels are not known: leave out compile, for "
+            "those of eager kernels"
+        )
     if scenario.platform == "cpu" and not named:
         raise ConfigError(
             "platform cpu: the catalogue has cards alone; describe a processor, "

@@ -36,7 +36,7 @@ _REFUSED = {
     "mode": "serving is inference",
     "platform": "it follows from the card",
     "ranks": "serving finds how many cards are enough",
-    **dict.fromkeys(TRAINING, "it is of a training step, and serving is inference"),
+    **dict.fromkeys(TRAINING, "only a training step has it, and serving is inference"),
 }
 
 

@@ -308,17 +308,17 @@ def sweep(
     load()
     rows_of = named(models, vary, all_timm)
     if not rows_of.varied:
-        raise ConfigError("a sweep is of a model over what varies: vary={FIELD: VALUES}")
+        raise ConfigError("a sweep needs a model and fields that vary: vary={FIELD: VALUES}")
     question = asked_for(rows_of.varied, flags, quantities, pareto)
     if flags.get("anchor"):
-        raise NotCovered("an anchor is of one batch, and a sweep of many: compare has it")
+        raise NotCovered("an anchor was measured at one batch, and a sweep has many: use compare")
     pair, varied, names = question.pair, question.varied, question.names
     keywords = question.flags
     check_apart(varied, keywords)
     bases = [described(cast(Model, model)) for model in rows_of.models]
     for base in bases:
         if hasattr(base.base, "workload"):
-            raise ConfigError(f"{base.name} is traced, so that nothing of it varies")
+            raise ConfigError(f"{base.name} is traced, so none of its fields can vary")
     sample = None if sample is None else integer("sample", sample, 1, MOST_POINTS)
     seed = integer("seed", seed, 0, 2**64 - 1)
     swept = Sweep(tuple(bases), varied, keywords, names, question.cards, sample, seed, pair)

@@ -109,13 +109,14 @@ def recompute(model: nn.Module, how: str) -> None:
     >>> recompute(layers, "block")
     >>> recompute(layers, "every:2")
     Traceback (most recent call last):
-    vitcost.errors.NotCovered: checkpointing every:2 of a traced module: none, block, or its ...
+    vitcost.errors.NotCovered: checkpointing every:2 is not covered for a traced module: ...
     """
     if how == "none":
         return
     if how not in ("block", "every:1"):
         raise NotCovered(
-            f"checkpointing {how} of a traced module: none, block, or its own, which is kept"
+            f"checkpointing {how} is not covered for a traced module: give none or block; its "
+            f"own is kept"
         )
     layers = blocks(model)
     if not layers:

@@ -203,7 +203,9 @@ def _norm(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 
 def _banned(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    raise NotCovered("binary_cross_entropy under autocast: torch refuses it, and names its logits")
+    raise NotCovered(
+        "torch refuses binary_cross_entropy under autocast: use binary_cross_entropy_with_logits"
+    )
 
 
 AUTOCAST: Mapping[Callable[..., Any], Sequence[str]] = {

@@ -72,16 +72,16 @@ def install() -> None:
     device.get_amp_supported_dtype = lambda: [torch.bfloat16, torch.float16]
     _setup_privateuseone_for_python_backend(CARD, backend_module=device, device_guard=_guard())
     library: Any = torch.library.Library
-    rest = library("_", "IMPL")
+    all_operators = library("_", "IMPL")
     aten = library("aten", "IMPL")
-    register(rest, aten)
+    register(all_operators, aten)
     aten.impl("scaled_dot_product_attention", _attention, "AutogradPrivateUse1")
     aten.impl("rms_norm", _rms_norm, "AutogradPrivateUse1")
     aten.impl("softmax.int", partial(_softmax, "_softmax"), "AutogradPrivateUse1")
     aten.impl("log_softmax.int", partial(_softmax, "_log_softmax"), "AutogradPrivateUse1")
     for name in KERNELS:
         aten.impl(name, _never, "PrivateUse1")
-    _Rules.libraries = rest, aten
+    _Rules.libraries = all_operators, aten
 
 
 # errors that were leaving autograd's C++ when it asked for the device

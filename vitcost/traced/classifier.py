@@ -162,11 +162,13 @@ def head_of(digest: Digest) -> Head | None:
     if not classes or _CROSS_ENTROPY not in digest.notes or not candidates:
         return None
     weight, linear, reached, top = candidates[0]
-    rest = candidates[1:]
+    other_parameters = candidates[1:]
     one = len(weight) == 2 and weight[0] == classes != weight[1]
-    if not (one and linear and reached and rest in ([], [((classes,), True, True, top)])):
+    if not (
+        one and linear and reached and other_parameters in ([], [((classes,), True, True, top)])
+    ):
         return None
-    head = Head(top, weight[1], bool(rest), classes, classes, "fp32", training=False)
+    head = Head(top, weight[1], bool(other_parameters), classes, classes, "fp32", training=False)
     # a layer that is called for every token would have more FLOPs
     layers = [shape for shape, *_, its in digest.parameters if its == top and len(shape) > 1]
     once = (0, 2 * sum(map(prod, layers)))

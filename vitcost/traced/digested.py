@@ -265,14 +265,18 @@ class Digested(Workload):
 
     def step(self, in_place: bool = True) -> tuple[Event, ...]:
         if not in_place:
-            raise NotCovered("gradients that meet out of place: a trace has them in place")
+            raise NotCovered(
+                "gradients added out of place are not covered: a trace adds them in place"
+            )
         if self.sharding is not None:
             raise NotCovered(
                 "the peak of a fully sharded step from a digest, which has top-level modules "
                 f"alone: timm.models:{self.model.name.partition('.')[0]} is traced in full"
             )
         if self.scenario.optimizer_in_backward:
-            raise NotCovered("the peak of a step with the optimizer in the backward of a digest")
+            raise NotCovered(
+                "the peak of a step with optimizer_in_backward is not covered by a digest"
+            )
         return self.model.events(self._run(training=True))
 
     def whole_step(self) -> tuple[Event, ...]:

@@ -175,10 +175,12 @@ class Traced(Workload):
 
     def step(self, in_place: bool = True) -> "tuple[Event, ...]":
         if not in_place:
-            raise NotCovered("gradients that meet out of place: a trace has them in place")
+            raise NotCovered(
+                "gradients added out of place are not covered: a trace adds them in place"
+            )
         if self.scenario.optimizer_in_backward:
             raise NotCovered(
-                "the peak of a step with the optimizer in the backward of a traced model"
+                "the peak of a step with optimizer_in_backward is not covered for a traced model"
             )
         return upper(self._step)
 
@@ -218,10 +220,13 @@ class Traced(Workload):
             return self.scenario.param_bytes
         types = {weight.dtype for weight in self.trace.weights if weight.trains}
         if len(types) > 1:
-            raise NotCovered(f"states of parameters of several types: {', '.join(sorted(types))}")
+            raise NotCovered(
+                f"states are not covered for parameters of several types: "
+                f"{', '.join(sorted(types))}"
+            )
         kind = next(iter(types), "float32")
         if kind not in _OF_STATES:
-            raise NotCovered(f"states of parameters of type {kind}")
+            raise NotCovered(f"states are not covered for parameters of type {kind}")
         return ITEMSIZE[kind]
 
     @property

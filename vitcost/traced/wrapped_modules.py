@@ -135,7 +135,9 @@ class _Hooks:
         unit.calls += not again
         if unit.calls > 1:
             name = unit.path or "the model"
-            raise NotCovered(f"the fully sharded step of {name}, which runs more than once")
+            raise NotCovered(
+                f"a fully sharded step is not covered for {name}, which runs more than once"
+            )
         if unit.parameters:
             unit.group = _FORWARD
             self.gather(unit)

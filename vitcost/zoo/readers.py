@@ -43,7 +43,7 @@ def _patches(m: Any) -> Fields:
     if projected:
         _cuts(embed.proj, tuple(embed.patch_size))
     need(embed.flatten != dynamic, "patch_embed lays its patches out otherwise than its model")
-    rest = any(n % p for n, p in zip(embed.img_size, embed.patch_size, strict=True))
+    leaves_rest = any(n % p for n, p in zip(embed.img_size, embed.patch_size, strict=True))
     registers = getattr(m, "reg_token", None)
     distilled = getattr(m, "dist_token", None) is not None
     prefix = (m.cls_token is not None) + distilled
@@ -58,7 +58,7 @@ def _patches(m: Any) -> Fields:
         "patch_norm": exists(getattr(embed, "norm", None)),
         "dynamic_img_size": dynamic,
         "dynamic_img_pad": bool(embed.dynamic_img_pad),
-        "floor_img_size": rest and not (dynamic or hybrid),
+        "floor_img_size": leaves_rest and not (dynamic or hybrid),
         "class_token": m.cls_token is not None,
         "dist_token": distilled,
         "reg_tokens": 0 if registers is None else registers.shape[1],
