@@ -329,7 +329,7 @@ SHOWN: Mapping[str, Callable[[Unchanged], bool]] = {
         place == "backward of loss" or place.startswith("forward") for place in _peaks(found)
     ),
     "the peak lies outside of the loss": lambda found: _outside(found),
-    "gradients of other ranks are all that it adds, and the peak lies outside of the loss": (
+    "it adds only gradients of other ranks, and the peak lies outside of the loss": (
         lambda found: found.value == "all-grad" and _outside(found)
     ),
     "no exact peak is known": lambda found: _peaks(found) == {None},
@@ -337,7 +337,7 @@ SHOWN: Mapping[str, Callable[[Unchanged], bool]] = {
         _bases(found.after) <= {"spec_sheet", "of_its_kind"}
     ),
     "launches of the host bound the step": lambda found: _bounds(found) == {"overhead"},
-    "auto is bf16 or fp16 on every card, and the other or the same is asked for": lambda found: (
+    "auto is bf16 or fp16 on every card, and bf16 or fp16 is asked for": lambda found: (
         {*_column(found.before, "precision"), *_column(found.after, "precision")}
         <= {"bf16", "fp16"}
     ),
@@ -479,7 +479,7 @@ FIELD_SHOWN: Mapping[str, Callable[[UnchangedField], bool]] = {
     "global_pool reads one token, or there are no tokens but patches": lambda found: (
         found.before.global_pool in ("token", "map") or not _prefix(found.before)
     ),
-    "a step peaks behind its forward pass": lambda found: (
+    "the peak of a step lies after its forward pass": lambda found: (
         not str(vitcost.report(found.after).training.peak_at).startswith("forward")
     ),
     "model_class is Beit, or the model has a backbone": lambda found: (

@@ -431,7 +431,10 @@ def test_a_front_of_what_is_better_the_more() -> None:
             ("--quantities", "latency", "-g", "l4", "--mode", "train"),
             "latency exists in mode infer only",
         ),
-        (("--quantities", "params", "--price", "2"), "price is of cost_per_million_images, cost"),
+        (
+            ("--quantities", "params", "--price", "2"),
+            "price is used by cost_per_million_images, cost",
+        ),
         (("--epochs", "3", "-g", "l4"), "epochs need samples"),
         (("-g", "l4", "--price", "t4=1"), "price of t4, which is not among the cards: l4"),
     ],

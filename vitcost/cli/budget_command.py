@@ -22,12 +22,12 @@ vitcost budget --format github --also markdown:budget.md
 _FLAGS: tuple[Flag, ...] = (
     (
         "--config",
-        "where [[tool.vitcost.budget]] stands  [default: pyproject.toml]",
+        "the file with [[tool.vitcost.budget]]  [default: pyproject.toml]",
         {**FILE, "default": "pyproject.toml"},
     ),
     ("--baseline", "[default: vitcost-baseline.json beside it]", FILE),
     ("--update", "write the baseline: accept what grew", SWITCH),
-    ("--why", "the layers that grew, as they were and are", SWITCH),
+    ("--why", "the layers that grew, before and now", SWITCH),
 )
 
 

@@ -67,7 +67,7 @@ _FLAGS: tuple[Flag, ...] = (
     ("--all walk", "every name of timm's, against timm", SWITCH),
     (
         "--memory",
-        "what autograd keeps and the peak of a training step instead, on the CPU and on a CUDA "
+        "bytes saved for backward and the peak of a training step, on the CPU and on a CUDA "
         "card where there is one",
         {**SWITCH, "passed": True},
     ),

@@ -75,7 +75,7 @@ _FLAGS: tuple[Flag, ...] = (
     ("--color", "the colours of the marks of the plot", _OF_PLOT),
     (
         "--quantities",
-        f"what is compared and shown, in this order: {', '.join(QUANTITIES)}  "
+        f"quantities to compare and show, in this order: {', '.join(QUANTITIES)}  "
         f"[default: {', '.join(COMPARED)}]",
         {"type": Listed(QUANTITIES), "metavar": "NAME,…"},
     ),
@@ -83,7 +83,7 @@ _FLAGS: tuple[Flag, ...] = (
 _COSTS: tuple[Flag, ...] = (
     PRICE,
     ("--samples", "images of a run, for gpu_hours and cost: 1.28M", {"metavar": "N"}),
-    ("--epochs", "how often they are seen  [default: 1]", NUMBER),
+    ("--epochs", "passes over the samples  [default: 1]", NUMBER),
 )
 
 

@@ -25,12 +25,12 @@ vitcost diff vitcost-baseline.json --also markdown:comment.md
 _FLAGS: tuple[Flag, ...] = (
     (
         "--config",
-        "the budgets whose models are meant where no MODEL is given  [default: pyproject.toml]",
+        "the budgets whose models are compared if no MODEL is given  [default: pyproject.toml]",
         {**FILE, "default": "pyproject.toml"},
     ),
     (
         "--quantities",
-        f"what is shown, in this order  [default: {', '.join(SHOWN)}]",
+        f"quantities to show, in this order  [default: {', '.join(SHOWN)}]",
         {"type": Listed(QUANTITIES), "metavar": "NAME,…"},
     ),
 )

@@ -74,7 +74,7 @@ def exit_zero_option() -> click.Parameter:
     return Option(
         ["--exit-zero"],
         is_flag=True,
-        help="exit 0 though something does not hold; errors stay 2",
+        help="exit 0 even if a check fails; errors still exit 2",
         section=_OUTPUT_SECTION,
     )
 

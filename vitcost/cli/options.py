@@ -94,10 +94,10 @@ _GPU: tuple[Flag, ...] = (
         "your own cards, [gpu.NAME]  [default: pyproject.toml, [tool.vitcost.gpu.NAME]]",
         {**FILE, "rare": True},
     ),
-    ("--calibration", "what `vitcost calibrate` wrote", {**FILE, "rare": True}),
+    ("--calibration", "constants that `vitcost calibrate` wrote", {**FILE, "rare": True}),
     (
         "--anchor",
-        "what the card was measured to do, in this scenario",
+        "measured speed of the card, in this scenario",
         {"type": Words(), "metavar": "MODEL=IMG_PER_S", "rare": True},
     ),
 )
@@ -110,7 +110,7 @@ _FED: tuple[Flag, ...] = (
     ),
     (
         "--loss",
-        "from the output, and the batch where it takes two, to one number",
+        "a function of the output, or of output and batch, to one number",
         {"metavar": "MODULE:FUNCTION"},
     ),
 )
@@ -216,7 +216,7 @@ def field_options() -> list[click.Parameter]:
     ratio: tuple[Any, Field] = (float, Field("ratio to embed_dim, in place of the width"))
     text = {name: declared for name, declared in TEXT_FIELDS.items() if name not in FIELDS}
     return [
-        *options(_FED, section="What a traced module is fed, and its loss", passed=True),
+        *options(_FED, section="Inputs and loss of a traced module", passed=True),
         *(_field_option(name, *declared) for name, declared in FIELDS.items()),
         *(_field_option(name, *ratio) for name in RATIOS),
         *(_field_option(name, *declared, _TEXT_SECTION) for name, declared in text.items()),
@@ -279,7 +279,7 @@ def _one_card(ctx: click.Context, param: click.Parameter, names: Sequence[str]) 
     return names[0] if names else None
 
 
-def measured_options(section: str = "What the files do not say") -> list[click.Parameter]:
+def measured_options(section: str = "Facts that the files do not state") -> list[click.Parameter]:
     """Options that hold for all rows of files of measurements."""
     scenario: list[Flag] = [
         (

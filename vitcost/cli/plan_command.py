@@ -35,13 +35,13 @@ _SHARE: dict[str, Any] = {"type": click.FLOAT, "metavar": "X"}
 # flags for the data, the cards and the prices of the run
 _RUN: tuple[Flag, ...] = (
     ("--samples", "images or sequences of an epoch: 1.28M", {"metavar": "N"}),
-    ("--epochs", "how often they are seen  [default: 1]", NUMBER),
+    ("--epochs", "passes over the samples  [default: 1]", NUMBER),
     ("--global-batch", "samples of a step, on all cards  [default: 4096]", NUMBER),
     ("--cards", "cards in all  [default: one node]", NUMBER),
     ("--node-size", "cards of a node  [default: 8, or the card's own]", NUMBER),
     ("--nodes", "in place of --cards  [default: 1]", NUMBER),
     ("--gpus", "another name of --node-size", {**NUMBER, "rare": True}),
-    ("--network", "what a card has to other nodes, one direction: '50 GB/s'", {"metavar": "RATE"}),
+    ("--network", "bandwidth to other nodes, one direction: '50 GB/s'", {"metavar": "RATE"}),
     PRICE,
     ("--kwh-price", "of a kilowatt hour", {**_SHARE, "rare": True}),
     (
@@ -56,12 +56,12 @@ _RUN: tuple[Flag, ...] = (
         {"metavar": "TIME"},
     ),
     ("--efficiency", "FLOP/s of a card over its peak; no time is predicted then", _SHARE),
-    ("--overlap", "of exchange and passes; the share that can be hidden  [default: 1]", _SHARE),
+    ("--overlap", "share of a pass that hides exchange  [default: 1]", _SHARE),
     RESERVE,
 )
 # flags that fix how the step is divided
 _FIXED: tuple[Flag, ...] = (
-    ("--zero", "what data-parallel ranks divide: 0 to 3", NUMBER),
+    ("--zero", "ZeRO stage of data-parallel ranks: 0 to 3", NUMBER),
     ("--tensor-parallel", "cards that share each layer", NUMBER),
     ("--pipeline-parallel", "stages that share the depth  [default: 1]", NUMBER),
     ("--checkpointing", "none, selective, block, every:K", {"metavar": "NAME"}),
@@ -72,7 +72,7 @@ _FIXED: tuple[Flag, ...] = (
         {"default": None},
     ),
 )
-_ALL: Flag = "--all", "every way to divide a step, and what all of it rests on", SWITCH
+_ALL: Flag = "--all", "every way to divide a step, and the assumptions", SWITCH
 
 
 @answers(

@@ -56,7 +56,7 @@ SCENARIO: tuple[Idle, ...] = (
         ("compile", "layout", "software"),
         _REPORTS,
         "no card is named",
-        "the flag changes a time alone; bytes are those of eager kernels, in either layout",
+        "the flag changes only a time; bytes are those of eager kernels, in either layout",
         Where("gpu"),
     ),
     Idle(
@@ -97,7 +97,7 @@ SCENARIO: tuple[Idle, ...] = (
         ("buckets",),
         (*_REPORTS, "fit"),
         "zero is 2 or 3",
-        "fully_shard scatters the sums of gradients to where they stay",
+        "fully_shard has no buckets: each rank keeps its shard of the summed gradients",
         Where("zero", (2, 3)),
     ),
     Idle(
@@ -130,7 +130,7 @@ SCENARIO: tuple[Idle, ...] = (
         ("attention",),
         (*_MEMORY, "serve"),
         "torch takes the same kernels without it",
-        "sdpa is a choice among them",
+        "sdpa would choose the same kernels",
     ),
     Idle(
         ("attention",),
@@ -148,13 +148,13 @@ SCENARIO: tuple[Idle, ...] = (
         ("optimizer",),
         _MEMORY,
         "the optimizer keeps and allocates the bytes of the default one",
-        "both walk over the parameters in the same way, and differ in arithmetic alone",
+        "both go through the parameters in the same way, and differ only in arithmetic",
     ),
     Idle(
         ("optimizer",),
         _MEMORY,
         "the optimizer keeps the states of the default one, and the peak lies outside of its step",
-        "two walks over the parameters differ in temporaries of the step",
+        "the optimizers differ only in temporaries of their step",
     ),
     Idle(
         ("accumulate", "zero_grad"),
@@ -166,7 +166,7 @@ SCENARIO: tuple[Idle, ...] = (
         ("buckets",),
         _MEMORY,
         "the peak lies before the first gradient",
-        "buckets that gradients are copied to are as large as gradients that are views of them",
+        "copies in buckets are as large as gradients that are views of buckets",
     ),
     Idle(
         ("optimizer_in_backward",),
@@ -178,25 +178,25 @@ SCENARIO: tuple[Idle, ...] = (
         ("gather",),
         ("fit",),
         "the peak lies outside of the loss",
-        "the features of other ranks are not there yet, or gone",
+        "the features of other ranks do not exist yet, or are freed",
     ),
     Idle(
         ("gather",),
         (*_REPORTS, "explain"),
-        "gradients of other ranks are all that it adds, and the peak lies outside of the loss",
+        "it adds only gradients of other ranks, and the peak lies outside of the loss",
         "the products are the same, and no tensor of the loss is alive at the peak",
     ),
     Idle(
         ("accumulate", "zero_grad"),
         _MEMORY,
         "no exact peak is known",
-        "the flag changes the peak alone",
+        "the flag changes only the peak",
     ),
     Idle(
         ("ema", "ema_dtype", "ema_device", "ranks", "buckets"),
         ("compare",),
         "no exact peak is known",
-        "the flag's bytes are in train_memory alone",
+        "the flag's bytes are only in train_memory",
     ),
     Idle(
         ("layout", "software"),
@@ -213,7 +213,7 @@ SCENARIO: tuple[Idle, ...] = (
     Idle(
         ("precision",),
         ("serve",),
-        "auto is bf16 or fp16 on every card, and the other or the same is asked for",
+        "auto is bf16 or fp16 on every card, and bf16 or fp16 is asked for",
         "both types have two bytes and the same peak",
     ),
     Idle(
@@ -226,7 +226,7 @@ SCENARIO: tuple[Idle, ...] = (
         ("layout",),
         ("calibrate",),
         "always",
-        "the layout names the setup of the times that get the constants",
+        "the layout only labels the setup of the measured times",
     ),
 )
 
@@ -242,7 +242,7 @@ FIELDS: tuple[Idle, ...] = (
         ("attn_drop_rate", "scale_query"),
         _MODELS,
         "attention is one fused kernel",
-        "the kernel scales and drops what it has in registers",
+        "the kernel scales and drops the scores in its registers",
     ),
     Idle(
         ("attn_layer", "mlp_layer", "num_kv_heads", "qkv_fused", "attn_only_layer_scale"),
@@ -260,7 +260,7 @@ FIELDS: tuple[Idle, ...] = (
         ("act_layer",),
         _MODELS,
         "both activations are one op that saves its input, such as gelu and silu",
-        "each reads and writes a tensor once, and keeps what it read",
+        "each reads and writes a tensor once, and saves its input",
     ),
     Idle(
         ("attn_layer",),
@@ -272,7 +272,7 @@ FIELDS: tuple[Idle, ...] = (
         ("attn_layer",),
         _MODELS,
         "eva is exchanged, and qkv_bias is off",
-        "EvaAttention leaves out the bias of the keys, and there is none",
+        "EvaAttention only lacks the key bias, which is not there anyway",
     ),
     Idle(
         ("rope_type",),
@@ -289,7 +289,7 @@ FIELDS: tuple[Idle, ...] = (
     Idle(
         ("code",),
         _MODELS,
-        "a step peaks behind its forward pass",
+        "the peak of a step lies after its forward pass",
         "the tensors that a forward's names hold are freed by then",
     ),
     Idle(
@@ -314,7 +314,7 @@ FIELDS: tuple[Idle, ...] = (
         ("dynamic_img_size", "interpolate_pos_encoding"),
         _MODELS,
         "the image has the size that the model is built for",
-        "the position embedding is resampled for other images alone",
+        "the position embedding is resampled only for images of another size",
     ),
     Idle(
         ("floor_img_size",),
@@ -344,7 +344,7 @@ FIELDS: tuple[Idle, ...] = (
         ("pool_include_prefix",),
         _MODELS,
         "global_pool reads one token, or there are no tokens but patches",
-        "nothing is averaged, or nothing but patches",
+        "no average is taken, or only one over patches",
     ),
     Idle(
         ("representation_size",),

@@ -168,7 +168,7 @@ class Workload:
         """The workload of one of the ranks that share every layer."""
         if parallel == ALONE:
             return self
-        raise NotCovered("layers of this model that tensor-parallel ranks share")
+        raise NotCovered("tensor-parallel ranks cannot share the layers of this model")
 
     def stage(self, stages: int) -> "Workload":
         """The workload of the widest of ``stages`` pipeline stages: its share of the blocks,
@@ -346,7 +346,7 @@ class _Lowered(Workload):
         if sharding is None:
             return step_trace(*key, in_place, onto=onto, update=self._update, scales=scales)
         if self.parallel != ALONE:
-            raise NotCovered("fully sharded weights of layers that tensor-parallel ranks share")
+            raise NotCovered("fully sharded weights are not covered beside tensor parallel")
         return step_trace(*key, in_place, sharding=sharding, scales=scales)
 
     def bounding(self, onto: bool = False) -> "tuple[Event, ...]":

@@ -53,7 +53,7 @@ def _time(pace: Pace, rows: Sequence[PlanRow]) -> Iterator[str]:
         yield "time: a layer divided among t cards takes 1/t of its time, a stage of p 1/p"
     missing = tensor_missing(pace.run)
     if missing:
-        yield f"tensor parallel is left out: {missing} is not covered"
+        yield f"tensor parallel is left out: {missing}"
     if any(row.pipeline > 1 for row in rows):
         yield (
             "pipeline: one forward, one backward, without interleaving; p - 1 micro-batches of "
