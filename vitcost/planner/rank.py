@@ -47,7 +47,7 @@ def tensor_missing(run: Workload) -> str | None:
     >>> names = "vit_base_patch16_224", "convnext_tiny"
     >>> runs = [workload(resolve(name).config, Scenario(mode="train")) for name in names]
     >>> [tensor_missing(run) for run in runs]
-    [None, 'layers of this model that tensor-parallel ranks share']
+    [None, 'tensor-parallel ranks cannot share the layers of this model']
     """
     run = run.under(replace(run.scenario, batch=2))
     # a model without an axis of heads is tried with two ranks

@@ -46,7 +46,7 @@ _APART = (
 # folders of which only some modules are needed, those for a report and a fit
 _PARTLY = {
     "pages": "__init__ bars fit_page memory_tables over_step report_page subject time_tables",
-    "planner": "__init__ asked fit invert largest levers need reserve ways",
+    "planner": "__init__ from_keywords fit largest levers need reserve ways",
     "render": "__init__ html marks mathml result",
     "web": "answer controls formula spelled",
 }
