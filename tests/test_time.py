@@ -294,8 +294,7 @@ def test_a_time_has_a_budget(elsewhere: Path, capsys: Captured) -> None:
 def test_a_time_without_a_card_has_no_figure() -> None:
     with pytest.raises(
         NotCovered,
-        match=r"step_time of .* is a quantity of one card: name it "
-        r"with gpu",
+        match=r"step_time of .* is known on a card only: give a gpu",
     ):
         vitcost.assert_budget(BASE, step_time="1 s")
     vitcost.assert_budget(BASE, step_time="1 s", gpu="l4", precision="amp-bf16")
