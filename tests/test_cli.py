@@ -95,8 +95,8 @@ BAD = [
         "precision fp32 contradicts recipe megatron-fp16, which has fp16",
     ),
     (
-        ["report", BASE, "--format", "yml"],
-        f"unknown format 'yml'; allowed: {', '.join(FORMATS)}",
+        ["report", BASE, "--format", "zz"],
+        f"unknown format 'zz'; allowed: {', '.join(FORMATS)}",
     ),
     (["report", BASE, "--json", "--format", "csv"], "--json contradicts --format csv"),
     (["report"], "no MODEL given; `vitcost models` lists them"),

@@ -293,7 +293,7 @@ META = {"device": "meta"}
         ("blocks.1", nn.Identity(), "blocks.1 is torch.nn.modules.linear.Identity"),
         ("blocks.1.mlp", layers.SwiGLU(8, 32, **META), "mlp_layer is Mlp in one place and SwiGLU"),
         ("blocks.1.mlp", layers.Mlp(8, 16, **META), "mlp_dim is 32 in one place and 16 in anoth"),
-        ("blocks.1.mlp.act", nn.Hardswish(), "an activation is torch.nn.modules.activation.Hard"),
+        ("blocks.1.mlp.act", nn.Softmax(-1), "an activation is torch.nn.modules.activation.Soft"),
         ("blocks.0.norm1", nn.BatchNorm1d(8, **META), "a norm is torch.nn.modules.batchnorm"),
         ("blocks.2.norm2", layers.RmsNorm(8, **META), "norms of several kinds: layernorm, rms"),
         ("norm", nn.LayerNorm(8, elementwise_affine=False), "a norm without a weight or a bias"),
