@@ -9,7 +9,7 @@ from vitcost.hardware.beside import verdict_on
 from vitcost.hardware.cards import Card
 from vitcost.hardware.predicted import LIMITS, Time
 from vitcost.page import shown
-from vitcost.planner.capacity import cards_for, latency
+from vitcost.planner.capacity import cards_for, queue
 from vitcost.planner.load import Load
 from vitcost.planner.need import Need, need
 from vitcost.planner.prices import Prices
@@ -128,7 +128,7 @@ def _tried(asked: Question, card: Card, run: Workload) -> _Tried:
 def _mean_seconds(load: Load, each: _Tried) -> float:
     """The mean latency at the high end of the band of a batch's time."""
     assert each.cards is not None
-    return latency(each.batch, each.time.high_seconds, load, each.cards).mean_seconds
+    return queue(each.batch, each.time.high_seconds, load, each.cards).mean_seconds
 
 
 def _limit(best: _Tried, tried: Sequence[_Tried]) -> str:
@@ -159,7 +159,7 @@ def _served(asked: Question, card: Card, scenario: Scenario, best: _Tried, limit
     load, batch, cards, time = asked.load, best.batch, best.cards, best.time
     assert cards is not None
     low, middle, high = (
-        latency(batch, seconds, load, cards)
+        queue(batch, seconds, load, cards)
         for seconds in (time.low_seconds, time.seconds, time.high_seconds)
     )
     row = _row(asked, card, scenario, best)
@@ -167,9 +167,9 @@ def _served(asked: Question, card: Card, scenario: Scenario, best: _Tried, limit
     price, watts = row.price_per_hour, card.power_w
     return row._replace(
         batch=batch,
-        latency_seconds=middle.percentile_seconds,
-        low_seconds=low.percentile_seconds,
-        high_seconds=high.percentile_seconds,
+        latency_seconds=middle.percentile(load.share),
+        low_seconds=low.percentile(load.share),
+        high_seconds=high.percentile(load.share),
         images_per_second=batch / time.seconds,
         cards=cards,
         least_cards=min(cards, cards_for(batch, time.low_seconds, load) or cards),
