@@ -10,20 +10,13 @@ from vitcost.config.flags import TRAINING
 from vitcost.costs import saved
 from vitcost.costs.quantities import QUANTITIES, TIMED
 from vitcost.costs.report import Report
-from vitcost.errors import ConfigError, NotCovered, UnknownName, VitcostError
+from vitcost.errors import ConfigError, NotCovered
 from vitcost.outside.arguments import called, flag, listed, optional, takes
 from vitcost.planner.changes import changes
-from vitcost.planner.compared import (
-    Compared,
-    Why,
-    label,
-    plain,
-    relative,
-    spelled,
-)
+from vitcost.planner.compared import Compared, Why, label, plain, relative, spelled
 from vitcost.planner.comparison_question import SCHEMA, Wanted, asked_for
-from vitcost.planner.grid import Skipped, Vary, check_apart, reason, skips
-from vitcost.planner.gridded import gridded, row_of
+from vitcost.planner.grid import Skipped, Vary, check_apart, skips
+from vitcost.planner.gridded import gridded, reported, row_of
 from vitcost.planner.many import Many
 from vitcost.planner.named import Candidate, named
 from vitcost.planner.pareto import front, oriented
@@ -180,7 +173,7 @@ def compare(
     # the flags apply to models; a finished report keeps the flags that it was made under
     kept = any_finished and None in finished and not wanted.varied
     rows = [
-        each if data is None else _of_file(each, model)
+        each
         for model, data in zip(rows_of.models, finished, strict=True)
         for each in _rows(model, data, wanted, kept, many, skipped, tell, rows_of.may_lack(model))
     ]
@@ -219,20 +212,12 @@ def _rows(
         if change is not None and not kept:
             subject = f"{model!r:.80}" if isinstance(model, str) else data["model"]["name"]
             raise ConfigError(f"{subject} is a finished report, which {change} cannot change")
-        yield row_of(data, wanted)
-        tell()
-        return
-    if wanted.varied:
+        yield row_of(data, wanted)._replace(file=model if isinstance(model, str) else "a report")
+    elif wanted.varied:
         yield from gridded(cast(Model, model), wanted, many, skipped, tell)
         return
-    try:
-        yield row_of(many.report(cast(Model, model), **flags).to_dict(), wanted)
-    except UnknownName:
-        raise
-    except VitcostError as error:
-        if not may_lack:
-            raise
-        skipped[reason(error)] += 1
+    else:
+        yield from reported(cast(Model, model), wanted, many, skipped, {}, may_lack)
     tell()
 
 
@@ -260,10 +245,6 @@ def spelled_flag(name: str, value: Any) -> str:
     return f"{name.replace('_', ' ')} {text}"
 
 
-def _of_file(each: Compared, model: Candidate) -> Compared:
-    return each._replace(file=model if isinstance(model, str) else "a report")
-
-
 def _told_apart(rows: list[Compared]) -> list[Compared]:
     """Rows with the same name get the file from which each report was read."""
     times = Counter(each.model for each in rows)
@@ -276,12 +257,7 @@ def _told_apart(rows: list[Compared]) -> list[Compared]:
 
 
 def _reported(model: Candidate) -> dict[str, Any] | None:
-    """The JSON of a report, or of a saved one."""
+    """The JSON of a report, or of a saved one; None for any other model."""
     if isinstance(model, str):
-        return saved_report(model)
+        return saved.read(model) if model.lower().endswith(".json") else None
     return model.to_dict() if isinstance(model, Report) else None
-
-
-def saved_report(path: str) -> dict[str, Any] | None:
-    """The JSON of a saved report; None for anything else."""
-    return saved.read(path) if path.lower().endswith(".json") else None

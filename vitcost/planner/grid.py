@@ -78,11 +78,16 @@ class Grid(NamedTuple):
         >>> grid({"depth": "12:36:+12", "batch": "1:64:x8"}).point(4)
         {'depth': 24, 'batch': 8}
         """
-        values = {}
+        at = self.indices(index)
+        return {axis.name: axis.value(at[axis.name]) for axis in self.axes}
+
+    def indices(self, index: Any) -> dict[str, Any]:
+        """The index of each axis' value in the combinations with a number, or an array of numbers;
+        the last axis runs fastest."""
+        at: dict[str, Any] = {}
         for axis in reversed(self.axes):
-            index, at = divmod(index, len(axis.values))
-            values[axis.name] = axis.value(at)
-        return dict(reversed(values.items()))
+            index, at[axis.name] = divmod(index, len(axis.values))
+        return at
 
     def __bool__(self) -> bool:
         return bool(self.axes)

@@ -20,7 +20,7 @@ from vitcost.planner.many import Many
 from vitcost.planner.structures import DESCRIBED
 from vitcost.zoo import Model, described
 
-__all__ = ["gridded", "row_of"]
+__all__ = ["gridded", "reported", "row_of"]
 
 # keywords that decide which model it is
 _TOWER = {"tower", "input", "loss"}
@@ -54,16 +54,27 @@ def gridded(
                 yield from _on_arrays(evaluator, wanted, skipped, tell)
                 return
     for index in range(wanted.varied.points):
-        point = wanted.varied.point(index)
-        try:
-            row = row_of(many.report(model, **wanted.flags, **point).to_dict(), wanted)
-        except UnknownName:
+        yield from reported(model, wanted, many, skipped, wanted.varied.point(index))
+        tell()
+
+
+def reported(
+    model: Model,
+    wanted: Wanted,
+    many: Many,
+    skipped: "Counter[str]",
+    point: Mapping[str, Any],
+    may_lack: bool = True,
+) -> Iterator[Compared]:
+    """The row of a combination of values, from a report on it. Without a report it is counted as
+    skipped if the model ``may_lack`` it, and refused else."""
+    try:
+        row = row_of(many.report(model, **wanted.flags, **point).to_dict(), wanted)
+    except VitcostError as error:
+        if isinstance(error, UnknownName) or not may_lack:
             raise
-        except VitcostError as error:
-            skipped[reason(error)] += 1
-            continue
-        finally:
-            tell()
+        skipped[reason(error)] += 1
+    else:
         yield row._replace(varied=point)
 
 
@@ -97,11 +108,8 @@ def _origin(config: Mapping[str, Any]) -> str:
 def _on_arrays(
     evaluator: Evaluator, wanted: Wanted, skipped: "Counter[str]", tell: Tell
 ) -> Iterator[Compared]:
-    np, grid = load(), wanted.varied
-    left, at = np.arange(grid.points), dict[str, Any]()
-    for axis in reversed(grid.axes):
-        left, at[axis.name] = np.divmod(left, len(axis.values))
-    chunk = evaluator.chunk(at, grid.points)
+    grid = wanted.varied
+    chunk = evaluator.chunk(grid.indices(load().arange(grid.points)), grid.points)
     skipped.update(chunk.skipped)
     towers = 2 if hasattr(evaluator.base.base, "vision") else 1
     for row in _rows(chunk, wanted):

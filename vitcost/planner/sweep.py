@@ -16,15 +16,7 @@ from vitcost.planner.chunk import Chunk
 from vitcost.planner.compare import spelled_flag
 from vitcost.planner.comparison_question import SCHEMA, asked_for
 from vitcost.planner.evaluate import Evaluator
-from vitcost.planner.grid import (
-    MOST_POINTS,
-    Grid,
-    Skipped,
-    Vary,
-    bounded,
-    check_apart,
-    skips,
-)
+from vitcost.planner.grid import MOST_POINTS, Grid, Skipped, Vary, bounded, check_apart, skips
 from vitcost.planner.named import named
 from vitcost.planner.pareto import front, oriented
 from vitcost.planner.plot import conditions, picture_of, plot
@@ -350,11 +342,8 @@ def _indices(sweep: Sweep) -> Iterator[tuple[dict[str, Any], int]]:
     points = sweep.grid.points if sweep.sample is None else sweep.sample
     for start in range(0, points, CHUNK):
         rows = min(CHUNK, points - start)
-        indices: dict[str, Any] = {}
-        index = np.arange(start, start + rows)
-        for axis in reversed(sweep.grid.axes):
-            if sweep.sample is None:
-                index, indices[axis.name] = np.divmod(index, len(axis.values))
-            else:
-                indices[axis.name] = drawn.integers(len(axis.values), size=rows)
-        yield indices, rows
+        if sweep.sample is None:
+            yield sweep.grid.indices(np.arange(start, start + rows)), rows
+        else:
+            sizes = {axis.name: len(axis.values) for axis in reversed(sweep.grid.axes)}
+            yield {name: drawn.integers(size, size=rows) for name, size in sizes.items()}, rows
