@@ -71,7 +71,7 @@ class Fit(Result):
     named: bool
     reserve: Reserve
     largest: tuple[str, ...]
-    found: tuple[FitRow, ...]
+    found: tuple[FitRow, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -159,8 +159,8 @@ def fit(
         # the user did not ask for batch 1, and a module or a trace file may not have it
         scenario = replace(scenario, batch=run.least_batch)
         run = run.under(scenario)
-    rows = _rows(resolved, run, named or matching("", users_cards), kept, sizes, bool(named))
-    return Fit(resolved, scenario, scenario.batch, bool(named), kept, sizes, rows)
+    question = Fit(resolved, scenario, scenario.batch, bool(named), kept, sizes)
+    return replace(question, found=_rows(question, run, named or matching("", users_cards)))
 
 
 def _check(scenario: Scenario, named: bool) -> None:
@@ -178,25 +178,17 @@ def _check(scenario: Scenario, named: bool) -> None:
         )
 
 
-def _rows(
-    model: Resolved,
-    run: Workload,
-    cards: Sequence[Card],
-    reserve: Reserve,
-    largest: Sequence[str],
-    named: bool,
-) -> tuple[FitRow, ...]:
+def _rows(asked: Fit, run: Workload, cards: Sequence[Card]) -> tuple[FitRow, ...]:
     """One row for each card, with the attention kernels that the card has."""
     groups: dict[Scenario | None, list[Card]] = {}
     for row in cards:
-        groups.setdefault(_runs(run.scenario, row, named), []).append(row)
+        groups.setdefault(_runs(run.scenario, row, asked.named), []).append(row)
     by_card: dict[Card, FitRow] = {}
     for runs, group in groups.items():
         if runs is None:
-            lacks = {row: FitRow(row.name, fits=False, memory="no kernel") for row in group}
-            by_card.update(lacks)
-            continue
-        rows = _alike(model, run, runs, group, reserve, largest, named)
+            rows = [FitRow(row.name, fits=False, memory="no kernel") for row in group]
+        else:
+            rows = _alike(asked, run, runs, group)
         by_card.update(zip(group, rows, strict=True))
     return tuple(by_card[row] for row in cards)
 
@@ -212,65 +204,57 @@ def _runs(scenario: Scenario, row: Card, named: bool) -> Scenario | None:
         return None
 
 
-def _alike(
-    model: Resolved,
-    run: Workload,
-    runs: Scenario,
-    cards: Sequence[Card],
-    reserve: Reserve,
-    largest: Sequence[str],
-    named: bool,
-) -> tuple[FitRow, ...]:
+def _alike(asked: Fit, run: Workload, runs: Scenario, cards: Sequence[Card]) -> list[FitRow]:
     """The rows of all cards that run the same kernels, those of ``runs``."""
-    on_card_run, wanted = run.under(runs), run.scenario.batch
-
+    model, reserve, on_card_run = asked.model, asked.reserve, run.under(runs)
     of = needs(on_card_run)
-    known = [row for row in cards if row.capacity_bytes]
-    limits = {row: reserve.leaves(row, runs.software) for row in known}
-    bare = {row: row.capacity_bytes or 0 for row in known}
-    batches = largest_batches(on_card_run, of, {*limits.values(), *bare.values()})
-    sizes = {name: largest_sizes(name, model, runs, set(limits.values())) for name in largest}
+    limits = {
+        row: (reserve.leaves(row, runs.software), row.capacity_bytes)
+        for row in cards
+        if row.capacity_bytes
+    }
+    batches = largest_batches(on_card_run, of, {each for both in limits.values() for each in both})
+    beside_reserve = {limit for limit, _ in limits.values()}
+    sizes = {name: largest_sizes(name, model, runs, beside_reserve) for name in asked.largest}
     others: dict[tuple[str, Kernels], tuple[Way, ...]] = {}
     rows = []
     for row in cards:
         if row not in limits:
             rows.append(FitRow(row.name))
             continue
-        limit = limits[row]
+        limit, bare = limits[row]
         offered: tuple[Way, ...] = ()
-        if of(wanted).total_bytes > limit:
+        if of(asked.wanted).total_bytes > limit:
             kind = half(row), kernels_on(row)
             if kind not in others:
-                others[kind] = ways(run, row, pulled=named)
+                others[kind] = ways(run, row, pulled=asked.named)
             offered = others[kind]
-            if named and run.training:
+            if asked.named and run.training:
                 offered = (*offered, *smaller(model, run, row, limit))
             offered = fitting(offered, partial(reserve.headroom, row, software=runs.software))
-            if named:
+            if asked.named:
                 offered = timed(offered, model, run.scenario, row)
                 offered = telling(sized(offered, model, run, row, limit))
-        asked = {name: each[limit] for name, each in sizes.items()}
-        most = batches[limit]
-        made = _row(
-            row, most, of(most or on_card_run.least_batch), of(wanted), reserve, runs.software
-        )
+        asked_sizes: dict[str, Any] = {
+            f"largest_{name}": each[limit] for name, each in sizes.items()
+        }
+        used = of(batches[limit] or on_card_run.least_batch)
         rows.append(
-            made._replace(
-                largest_batch_bare=batches[bare[row]],
-                largest_img_size=asked.get("img_size"),
-                largest_depth=asked.get("depth"),
+            _row(row, used, of(asked.wanted), reserve, runs.software)._replace(
+                largest_batch=batches[limit],
+                largest_batch_bare=batches[bare],
                 ways=offered,
+                **asked_sizes,
             )
         )
-    return tuple(rows)
+    return rows
 
 
-def _row(row: Card, most: int, used: Need, wanted: Need, reserve: Reserve, software: str) -> FitRow:
+def _row(row: Card, used: Need, wanted: Need, reserve: Reserve, software: str) -> FitRow:
     kept = reserve.kept(row, wanted.total_bytes, software)
     verdict, _ = verdict_on(row, wanted.total_bytes, kept) or (None, None)
     return FitRow(
         row.name,
-        largest_batch=most,
         used_bytes=used.total_bytes,
         headroom_bytes=reserve.headroom(row, used.total_bytes, software),
         fits=verdict == "fits",
