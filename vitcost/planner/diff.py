@@ -1,8 +1,8 @@
 """``diff``: the costs of models now against their costs before, for a pull request to show."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from vitcost.config.scenario import Scenario
 from vitcost.costs.quantities import QUANTITIES, known
@@ -15,10 +15,14 @@ from vitcost.render.result import Result
 
 # imported only for a difference
 if TYPE_CHECKING:
+    from vitcost.costs.report_types import Report
+    from vitcost.planner.budgets.declared import Declared
     from vitcost.planner.budgets.git import Ask
     from vitcost.planner.budgets.sides import Side
 
 __all__ = ["Base", "Diff", "Difference", "ModelDiff", "diff"]
+
+_Asked = TypeVar("_Asked", "Ask", "Declared")
 
 SCHEMA = "vitcost.diff/1"
 # the quantities that a page shows for each model, whether they changed or not
@@ -101,8 +105,11 @@ class Diff(Result):
     base: Base
     models: tuple[ModelDiff, ...]
     shown: tuple[str, ...] = SHOWN
-    # the reasons why models have no number now, each once
-    unanswered: tuple[str, ...] = ()
+
+    @property
+    def unanswered(self) -> tuple[str, ...]:
+        """The reasons why models have no number now, each once."""
+        return tuple(dict.fromkeys(each.missing for each in self.models if each.now is None))
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of schema ``vitcost.diff/1``."""
@@ -290,22 +297,14 @@ def _of_baseline(base: str, config: str, shown: tuple[str, ...]) -> Diff:
     from vitcost.planner.budgets.declared import read_budgets
     from vitcost.planner.budgets.sides import of_baseline, of_recorded
 
-    before = kept.read(base) or {}
-    models, errors = [], []
-    for each in read_budgets(config):
+    before, declared = kept.read(base) or {}, read_budgets(config)
+    sides = _sides(declared, lambda current, each: of_recorded(current, declared_terms(each)))
+    models = []
+    for each, now in zip(declared, sides, strict=True):
         was = before.get(each.name)
         missing = "" if was else f"{base} does not have it"
-        try:
-            current = report(each.model, **{"mode": "infer", **each.keywords})
-            terms = declared_terms(each)
-        except VitcostError as error:
-            errors.append(error)
-            models.append(ModelDiff(each.name, was and of_baseline(was), None, str(error)))
-            continue
-        models.append(
-            ModelDiff(each.name, was and of_baseline(was), of_recorded(current, terms), missing)
-        )
-    return _answered(Base(base, "baseline"), models, errors, shown)
+        models.append(_model(each.name, was and of_baseline(was), now, missing))
+    return Diff(Base(base, "baseline"), tuple(models), shown)
 
 
 def _of_commit(
@@ -323,40 +322,34 @@ def _of_commit(
         raise ConfigError(f"{next(iter(flags))} changes a model, and no model is given")
     else:
         asks = [Ask(each.name, each.model, each.keywords) for each in read_budgets(config)]
-    now: list[Side | None] = []
-    errors: list[VitcostError] = []
+    sides = _sides(asks, lambda current, _: of_json(current.to_dict()))
+    differences = []
+    before = reports_at(commit, asks, None if models else config)
+    for ask, now, was in zip(asks, sides, before, strict=True):
+        known_side = None if isinstance(was, str) else of_json(was)
+        missing = f"at {ref}: {was}" if isinstance(was, str) else ""
+        differences.append(_model(ask.name, known_side, now, missing))
+    return Diff(Base(ref, "commit", commit.hash), tuple(differences), shown)
+
+
+def _sides(
+    asks: "Sequence[_Asked]", side_of: "Callable[[Report, _Asked], Side]"
+) -> "list[Side | VitcostError]":
+    """The models as the working tree has them; an error is the reason why a model has no answer.
+    Raises the first error if no model has one."""
+    sides: list[Side | VitcostError] = []
     for ask in asks:
         try:
-            now.append(of_json(report(ask.model, **{"mode": "infer", **ask.keywords}).to_dict()))
+            sides.append(side_of(report(ask.model, **{"mode": "infer", **ask.keywords}), ask))
         except VitcostError as error:
-            now.append(None)
-            errors.append(error)
-    if len(errors) == len(asks):
+            sides.append(error)
+    errors = [each for each in sides if isinstance(each, VitcostError)]
+    if len(errors) == len(sides):
         raise errors[0]
-    before = reports_at(commit, asks, None if models else config)
-    reasons = iter(errors)
-    sides = zip(asks, now, before, strict=True)
-    differences = [_model(ask, side, was, ref, reasons) for ask, side, was in sides]
-    return _answered(Base(ref, "commit", commit.hash), differences, errors, shown)
+    return sides
 
 
-def _model(
-    ask: "Ask",
-    now: "Side | None",
-    before: dict[str, Any] | str,
-    ref: str,
-    reasons: Iterator[VitcostError],
-) -> ModelDiff:
-    from vitcost.planner.budgets.sides import of_json
-
-    was = None if isinstance(before, str) else of_json(before)
-    missing = f"at {ref}: {before}" if isinstance(before, str) else ""
-    return ModelDiff(ask.name, was, now, missing if now else str(next(reasons)))
-
-
-def _answered(
-    base: Base, models: list[ModelDiff], errors: list[VitcostError], shown: tuple[str, ...]
-) -> Diff:
-    if errors and not any(each.now for each in models):
-        raise errors[0]
-    return Diff(base, tuple(models), shown, tuple(dict.fromkeys(map(str, errors))))
+def _model(name: str, was: "Side | None", now: "Side | VitcostError", missing: str) -> ModelDiff:
+    if isinstance(now, VitcostError):
+        return ModelDiff(name, was, None, str(now))
+    return ModelDiff(name, was, now, missing)
