@@ -330,7 +330,7 @@ def values(
     return {name: QUANTITIES[name].read(data, terms) for name in names}
 
 
-def check_terms(names: Iterable[str], cards: Iterable[str], terms: Terms) -> None:
+def check_terms(names: Iterable[str], cards: Iterable[str], terms: Terms = NO_TERMS) -> None:
     """Refuses a quantity without the card, price or samples that it needs; ``cards`` are the cards
     with a time. Raises ``NotCovered`` without a card, ``ConfigError`` without the others.
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NO_TERMS",
+    "TERMS",
     "Amount",
     "Formula",
     "OfTime",
@@ -21,6 +22,8 @@ __all__ = [
     "step_time",
 ]
 
+# keywords of a cost
+TERMS = ("price", "samples", "epochs")
 _HOUR = 3600
 
 Amount: TypeAlias = int | float

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vitcost.costs.quantities import QUANTITIES, TIMED, parse_limit
-from vitcost.costs.quantity import NO_TERMS, Amount, Terms
+from vitcost.costs.quantity import NO_TERMS, TERMS, Amount, Terms
 from vitcost.costs.report import Report, report
 from vitcost.errors import ConfigError, NotCovered, VitcostError
 from vitcost.outside.arguments import flag, optional, path, takes
@@ -38,10 +38,10 @@ class Check(NamedTuple):
     quantity: str
     value: Amount | None
     limit: Amount | None
-    baseline: Amount | None
-    tolerated: Amount | None
-    level: str
-    place: "Place | None"
+    baseline: Amount | None = None
+    tolerated: Amount | None = None
+    level: str = "error"
+    place: "Place | None" = None
     grew: "tuple[Changed, ...]" = ()
     missing: str | None = None
     peak_is: str | None = None  # whether the peak in train_memory is exact or bounded
@@ -233,9 +233,7 @@ def assert_budget(model: Model, **limits: Any) -> None:
     AssertionError: Budget exceeded
     """
     most = {key: parse_limit(key, limits[key]) for key in limits if key in QUANTITIES}
-    of_costs: dict[str, Any] = {
-        key: limits[key] for key in ("price", "samples", "epochs") if key in limits
-    }
+    of_costs = {key: limits[key] for key in TERMS if key in limits}
     if not most:
         raise ConfigError(f"no limit; there are {', '.join(QUANTITIES)}")
     keywords = {key: limits[key] for key in limits if key not in most and key not in of_costs}
@@ -243,13 +241,11 @@ def assert_budget(model: Model, **limits: Any) -> None:
     name = measured.model.name
     terms = _terms_of(keywords, of_costs, most)
     values = {key: _value(key, name, measured, terms) for key in most}
-    checks = (
-        Check(name, key, values[key], most[key], None, None, "error", None)._replace(
-            peak_is=_peak_is(key, measured)
-        )
-        for key in most
+    checks = tuple(
+        Check(name, key, values[key], limit, peak_is=_peak_is(key, measured))
+        for key, limit in most.items()
     )
-    result = BudgetResult(tuple(checks), origins=tuple(measured.model.origins(name)))
+    result = BudgetResult(checks, origins=tuple(measured.model.origins(name)))
     if not result.ok:
         # imported only if a limit does not hold: a passing test prints no table
         from vitcost.render import render
@@ -314,7 +310,7 @@ def declared_terms(budget: "Declared") -> Terms:
 def _unanswered(budget: "Declared", error: VitcostError) -> Iterator[Check]:
     """The checks of a budget whose model has no report."""
     for quantity, most, place in budget.limits:
-        check = Check(budget.name, quantity, None, most, None, None, budget.level, place)
+        check = Check(budget.name, quantity, None, most, level=budget.level, place=place)
         yield check._replace(missing=str(error))
 
 

@@ -5,7 +5,7 @@ from math import prod
 from typing import Any, NamedTuple
 
 from vitcost.costs.quantities import QUANTITIES, TIMED, check_terms, check_used, known
-from vitcost.costs.quantity import Terms
+from vitcost.costs.quantity import TERMS, Terms
 from vitcost.errors import ConfigError
 from vitcost.outside.arguments import listed
 from vitcost.planner.grid import CARD, Axis, Grid, check_apart
@@ -30,8 +30,6 @@ COMPARED: tuple[str, ...] = (
 )
 # the quantities on a page, which has room for few columns
 SHOWN = ("params", "flops", "inference_memory", "train_memory")
-# keywords of costs, beside the keywords of a report
-_TERMS = ("price", "samples", "epochs")
 
 
 class Wanted(NamedTuple):
@@ -74,8 +72,8 @@ def asked_for(
     >>> asked_for(grid(None), {"gpu": ["l4", "t4"]}, ["params"], None).names
     ('params', 'step_time')
     """
-    flags = {name: value for name, value in keywords.items() if name not in _TERMS}
-    terms = {name: keywords[name] for name in _TERMS if keywords.get(name) not in (None, (), [])}
+    flags = {name: value for name, value in keywords.items() if name not in TERMS}
+    terms = {name: keywords[name] for name in TERMS if keywords.get(name) not in (None, (), [])}
     cards = flags.get(CARD) or ()
     if len(cards) > 1 and timed is None:
         check_apart(varied, flags)
@@ -95,12 +93,9 @@ def asked_for(
     cards_asked = None
     if on_card or timed:
         cards_asked = cards_of(flags, varied, terms.get("price"), samples, timed or ())
-    no_cards: tuple[str, ...] = ()
-    check_terms(
-        names,
-        no_cards if cards_asked is None else cards_asked.names,
-        Terms(samples=samples) if cards_asked is None else cards_asked.terms,
-    )
+        check_terms(names, cards_asked.names, cards_asked.terms)
+    else:
+        check_terms(names, ())
     return Wanted(varied, flags, kept, names, shown, pair, cards_asked, why)
 
 

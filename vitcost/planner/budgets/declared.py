@@ -10,7 +10,7 @@ from vitcost.config.flags import FLAGS
 from vitcost.config.text_config import TEXT_FIELDS
 from vitcost.config.vit_config import FIELDS, RATIOS
 from vitcost.costs.quantities import QUANTITIES, parse_limit
-from vitcost.costs.quantity import Amount
+from vitcost.costs.quantity import TERMS, Amount
 from vitcost.errors import ConfigError, nearest, shown
 from vitcost.outside.reading import BUDGETS, parse_toml, read_text
 from vitcost.units import exact
@@ -20,7 +20,6 @@ __all__ = [
     "BASELINE",
     "KEYS",
     "LEVELS",
-    "TERMS",
     "Declared",
     "Limit",
     "Place",
@@ -43,8 +42,6 @@ _TRACED = ("input", "loss")
 # keywords for a time
 _CARDS = ("gpu", "gpu_file", "calibration", "anchor")
 _FILES = ("gpu_file", "calibration")
-# keywords for a cost
-TERMS = ("price", "samples", "epochs")
 
 _HEADER = re.compile(
     r"""\s*\[\[\s*(["']?)tool\1\s*\.\s*(["']?)vitcost\2\s*\.\s*(["']?)budget\3\s*\]\]"""
