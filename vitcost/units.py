@@ -41,22 +41,17 @@ _SI = (
 _SECONDS = ((86400.0, "d"), (3600.0, "h"), (1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
 _BINARY = ((2**50, "PiB"), (2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 _COUNTS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9, "t": 10**12, "p": 10**15}
-_MICROSECONDS = {
-    "us": 1, "ms": 10**3, "s": 10**6, "min": 60 * 10**6, "h": 3600 * 10**6, "d": 86400 * 10**6,
-}  # fmt: skip
+# the words of each unit of time, and its microseconds
+_TIMES = {
+    "us": 1,
+    "ms": 10**3,
+    "s sec secs second seconds": 10**6,
+    "min mins minute minutes": 60 * 10**6,
+    "h hr hrs hour hours": 3600 * 10**6,
+    "d day days": 86400 * 10**6,
+}
+_MICROSECONDS = {word: size for words, size in _TIMES.items() for word in words.split()}
 _OF_RATES = {"s": 1, "min": 60, "h": 3600, "d": 86400}
-_MICROSECONDS.update(
-    {
-        word: _MICROSECONDS[unit]
-        for unit, words in (
-            ("s", "sec secs second seconds"),
-            ("min", "mins minute minutes"),
-            ("h", "hr hrs hour hours"),
-            ("d", "day days"),
-        )
-        for word in words.split()
-    }
-)
 _DECIMAL = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?"
 # a currency before or after an amount of money, and a unit after a number of hours
 _AROUND = r"^(?:[$€£¥]|usd|eur|cny)|(?:[$€£¥]|usd|eur|cny|h|hours?)$"

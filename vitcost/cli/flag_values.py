@@ -39,31 +39,31 @@ class Words(ParamType):
     def __init__(self, known: Iterable[str] = ()) -> None:
         self.known = tuple(known)
 
+    def words(self, incomplete: str) -> Iterable[str]:
+        """The words that a shell offers behind ``incomplete``."""
+        return self.known
+
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> "list[CompletionItem]":
-        return _completed(self.known, incomplete)
+        return _completed(self.words(incomplete), incomplete)
 
 
 class Listed(Words):
     """A list of words separated by commas; a shell completes the last word."""
 
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> "list[CompletionItem]":
+    def words(self, incomplete: str) -> Iterable[str]:
         before, comma, _ = incomplete.rpartition(",")
-        return _completed((f"{before}{comma}{word}" for word in self.known), incomplete)
+        return (f"{before}{comma}{word}" for word in self.known)
 
 
 class Varied(Words):
     """``FIELD=VALUES``; a shell completes the name of the field."""
 
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> "list[CompletionItem]":
+    def words(self, incomplete: str) -> Iterable[str]:
         from vitcost.planner.grid import VARIED
 
-        return _completed((f"{name}=" for name in VARIED), incomplete)
+        return (f"{name}=" for name in VARIED)
 
 
 class Whole(ParamType):
@@ -101,20 +101,7 @@ class FieldValue(Words):
         return parse(*self.declared, value)
 
 
-class ModelName(ParamType):
-    """The name of a model, or a path."""
-
-    name = "model"
-
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> "list[CompletionItem]":
-        from vitcost.zoo import every_name
-
-        return _completed(every_name(), incomplete) or _completed([incomplete], "", "file")
-
-
-class FileName(ParamType):
+class FileName(Words):
     """The name of a file; click's own type looks for translations of its name on the disk."""
 
     name = "path"
@@ -122,7 +109,20 @@ class FileName(ParamType):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> "list[CompletionItem]":
-        return _completed([incomplete], "", "file")
+        return _completed(self.words(incomplete), incomplete) or _completed(
+            [incomplete], "", "file"
+        )
+
+
+class ModelName(FileName):
+    """The name of a model, or a path."""
+
+    name = "model"
+
+    def words(self, incomplete: str) -> Iterable[str]:
+        from vitcost.zoo import every_name
+
+        return every_name()
 
 
 # arguments of flags that name a file, have a number, or have no value
@@ -134,12 +134,10 @@ SWITCH: Mapping[str, Any] = {"is_flag": True}
 class Gpu(Words):
     """The name of a card."""
 
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> "list[CompletionItem]":
+    def words(self, incomplete: str) -> Iterable[str]:
         from vitcost.hardware.specs import card_names
 
-        return _completed(card_names(), incomplete)
+        return card_names()
 
 
 def _completed(words: Iterable[str], start: str, kind: str = "plain") -> "list[CompletionItem]":
