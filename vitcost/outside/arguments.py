@@ -49,19 +49,13 @@ def takes(**checks: Check) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
         code = getattr(function, "__wrapped__", function).__code__
         places = code.co_varnames[: code.co_argcount]
 
+        def checked(name: str, value: Any) -> Any:
+            return checks[name](name, value) if name in checks else value
+
         @wraps(function)
         def call(*args: Any, **given: Any) -> _R:
-            args = (
-                tuple(
-                    checks[name](name, value) if name in checks else value
-                    for name, value in zip(places, args, strict=False)
-                )
-                + args[len(places) :]
-            )
-            keywords = {
-                name: checks[name](name, value) if name in checks else value
-                for name, value in given.items()
-            }
+            args = (*map(checked, places, args), *args[len(places) :])
+            keywords = {name: checked(name, value) for name, value in given.items()}
             try:
                 return function(*args, **keywords)
             except OverflowError:

@@ -37,10 +37,8 @@ _COLUMNS = tuple(zip(("params", "FLOPs", "pointwise", "saved"), NUMBERS.values()
 
 def compare_page(comparison: Comparison) -> Page:
     """Every model with its quantities, each also relative to the best."""
-    tables = (
-        _table(comparison, comparison.shown),
-        *(_why(comparison) if comparison.explained else ()),
-    )
+    why = map(_differences, comparison.why()) if comparison.explained else ()
+    tables = (_table(comparison, comparison.shown), *why)
     varied = any(each.varied for each in comparison.compared)
     title = f"{len(comparison.compared):,} {'combinations' if varied else 'models'} side by side"
     # these conditions hold for every row
@@ -158,11 +156,6 @@ def _shown_rows(comparison: Comparison, front: frozenset[int]) -> list[tuple[int
 
 def _rests_on(each: Compared) -> str | None:
     return None if each.time is None else str(each.time)
-
-
-def _why(comparison: Comparison) -> Iterator[Table]:
-    for why in comparison.why():
-        yield _differences(why)
 
 
 def _differences(why: Why) -> Table:

@@ -1,6 +1,6 @@
 """The page of a report: the answer, then parts, FLOPs, memory, time and layers."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from vitcost.config.flags import trained_aside
@@ -155,7 +155,10 @@ def _parts(report: Report) -> Table:
     total = (report.params, flops.macs_forward, flops.pointwise_forward, report.moved_bytes)
     numbers = [(p.params, p.macs, p.pointwise, p.moved_bytes) for p in report.parts]
     # ops in the model's own forward, between its modules: joining tokens, adding positions
-    between = _remainder(total, numbers)
+    between = tuple(
+        None if whole is None else whole - sum(of_parts)
+        for whole, *of_parts in zip(total, *numbers, strict=True)
+    )
     rows = [
         _part(part.name, shapes[part.name], four, report.params)
         for part, four in zip(report.parts, numbers, strict=True)
@@ -220,13 +223,3 @@ def _nested(layer: Layer, name: str, level: int, hidden: bool = False) -> Iterat
 
 def _numbers(layer: Layer) -> tuple[Size, ...]:
     return layer.params, layer.flops, layer.pointwise, layer.saved_bytes
-
-
-def _remainder(
-    total: tuple[Size | None, ...], rows: Sequence[tuple[Size, ...]]
-) -> tuple[Size | None, ...]:
-    """The remainder of each total; None for an unknown total."""
-    return tuple(
-        None if whole is None else whole - sum(row[i] for row in rows)
-        for i, whole in enumerate(total)
-    )

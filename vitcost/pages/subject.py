@@ -36,7 +36,7 @@ def _spelled(value: Any) -> str:
     return str(value)
 
 
-def of_inputs(model: Resolved, tokens: Any = None) -> Iterator[str]:
+def of_inputs(model: Resolved) -> Iterator[str]:
     """The image and the text that a model reads; empty for a traced model, which describes its
     inputs itself."""
     config: Any = model.config
