@@ -36,7 +36,7 @@ vitcost report vit_base_patch16_224 -g h100-sxm --calibration mine.toml
         *measured_options(),
     ],
 )
-def command(files: Sequence[str], output: str | None, **_: object) -> int:
+def command(files: Sequence[str], output: str | None, **_: object) -> None:
     """Fits the constants of a card to measurements of your own.
 
     FILE is a CSV of timm's benchmark script, or one with columns model, batch_size and
@@ -50,4 +50,3 @@ def command(files: Sequence[str], output: str | None, **_: object) -> int:
     if output is not None:
         write(fitted.to_toml(), output)
     emit(fitted, to_stdout=True)
-    return 0

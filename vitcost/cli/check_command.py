@@ -109,8 +109,7 @@ def command(
     _refuse(keywords, memory)
     if walk and memory:
         raise click.UsageError("--all does not compare memory: give --memory the names of models")
-    verdict = _walked(models, keywords) if walk else checked(models, **keywords)
-    emit(verdict)
+    verdict = emit(_walked(models, keywords) if walk else checked(models, **keywords))
     return 0 if verdict.ok or exit_zero else 1
 
 

@@ -102,7 +102,7 @@ _COSTS: tuple[Flag, ...] = (
         *options(_COSTS, section="Costs", passed=True, rare=True),
     ],
 )
-def command(why: bool, plot: str | None, output: str | None, **flags: Any) -> int:
+def command(why: bool, plot: str | None, output: str | None, **flags: Any) -> None:
     """Models side by side, or in every combination of what varies.
 
     A MODEL is a name, a pattern over names ('swin*'), a file, or a saved `report --json`. Every
@@ -164,7 +164,6 @@ def command(why: bool, plot: str | None, output: str | None, **flags: Any) -> in
             text, colored = rendered(replace(compared, progress=step), output)
         also(compared)
         write(text, output, color=colored)
-    return 0
 
 
 def _is_parquet(format: str | None, as_json: bool, output: str | None) -> bool:

@@ -23,11 +23,10 @@ vitcost completion fish > ~/.config/fish/completions/vitcost.fish
     params=[click.Argument(["shell"], type=Words(_SHELLS), metavar="bash|zsh|fish")],
 )
 @click.pass_context
-def command(ctx: click.Context, shell: str) -> int:
+def command(ctx: click.Context, shell: str) -> None:
     """Completes names and flags in a shell."""
     kind = get_completion_class(shell)
     if kind is None:
         raise click.UsageError(f"no completion for {shell!r}; {', '.join(_SHELLS)}")
     script = kind(ctx.find_root().command, {}, "vitcost", "_VITCOST_COMPLETE")
     write(script.source_template % script.source_vars(), None)
-    return 0

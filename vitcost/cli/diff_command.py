@@ -60,8 +60,7 @@ def command(base: str, quantities: str | None, **flags: Any) -> int:
     asked = given()
     if quantities is not None:
         asked["quantities"] = quantities.split(",")
-    result = diff(base, *flags["model"], config=flags["config"], **asked)
-    emit(result)
+    result = emit(diff(base, *flags["model"], config=flags["config"], **asked))
     for reason in result.unanswered:
         tell(f"Error: {reason}")
     return 2 if result.unanswered else 0

@@ -52,7 +52,7 @@ _FLAGS: tuple[Flag, ...] = (
         *scenario_options(_SCENARIO),
     ],
 )
-def command(quantity: str | None, latex: bool, lang: str, **flags: Any) -> int:
+def command(quantity: str | None, latex: bool, lang: str, **flags: Any) -> None:
     if flags["model_option"] is not None and quantity is None:
         # with --model, the only argument is the quantity
         model, quantity = flags["model_option"], flags["model"]
@@ -65,4 +65,3 @@ def command(quantity: str | None, latex: bool, lang: str, **flags: Any) -> int:
     if lang != "en":
         need_format("--lang", asked_format(), ("table", "markdown", "html", "latex"))
     emit(explain(model, quantity, latex=latex, lang=lang, **given()))
-    return 0

@@ -56,6 +56,5 @@ def command(**_: object) -> int:
 
     Nothing fits, or less than what is required: exit 1.
     """
-    fitted = fit(one_model(), **given())
-    emit(fitted)
+    fitted = emit(fit(one_model(), **given()))
     return 0 if fitted.ok else 1

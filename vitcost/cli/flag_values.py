@@ -66,7 +66,7 @@ class Varied(Words):
         return (f"{name}=" for name in VARIED)
 
 
-class Whole(ParamType):
+class Whole(Words):
     """An integer, also in spellings for large numbers: ``1e3``, ``1_000``."""
 
     name = "integer"

@@ -2,9 +2,12 @@
 
 from typing import Any
 
+import click
+
 from vitcost.cli.command import answers, options
+from vitcost.cli.flag_values import Gpu
 from vitcost.cli.form import output_options
-from vitcost.cli.options import GPU_FILE, QUIET, gpu_query
+from vitcost.cli.options import GPU_FILE, QUIET
 from vitcost.cli.output import emit, write_names
 from vitcost.page import printable
 
@@ -23,12 +26,12 @@ vitcost gpus a100 -q
     judges=False,
     examples=_EXAMPLES,
     params=[
-        gpu_query(),
+        click.Argument(["query"], required=False, default="", type=Gpu()),
         *options((QUIET, GPU_FILE)),
         *output_options(),
     ],
 )
-def command(query: str, quiet: bool, output: str | None, **flags: Any) -> int:
+def command(query: str, quiet: bool, output: str | None, **flags: Any) -> None:
     """The known cards, their figures, and the source of each figure.
 
     QUERY is a part of a name or a vendor.
@@ -41,4 +44,3 @@ def command(query: str, quiet: bool, output: str | None, **flags: Any) -> int:
         write_names((printable(row.name) for row in cards.found), output)
     else:
         emit(cards)
-    return 0

@@ -5,7 +5,7 @@ import click
 from vitcost.cli.command import answers
 from vitcost.cli.flag_values import Words
 from vitcost.cli.output import write
-from vitcost.cli.topics import TOPICS, listed, topic
+from vitcost.cli.topics import TOPICS, listed
 from vitcost.errors import UnknownName
 
 __all__ = ["command"]
@@ -23,7 +23,7 @@ vitcost help fit
     params=[click.Argument(["topic_name"], required=False, type=Words(TOPICS), metavar="[TOPIC]")],
 )
 @click.pass_context
-def command(ctx: click.Context, topic_name: str | None) -> int:
+def command(ctx: click.Context, topic_name: str | None) -> None:
     """The words of a page: fields, precision, memory, cards, units.
 
     A TOPIC is one of these, or a command, whose help it shows; without one they are listed.
@@ -32,15 +32,13 @@ def command(ctx: click.Context, topic_name: str | None) -> int:
     assert isinstance(group, click.Group)
     if topic_name is None:
         lines = listed((f"vitcost help {name}", text) for name, (text, _) in TOPICS.items())
-        write("\n".join(["Topics:", *lines, "", "Commands: `vitcost --help`"]) + "\n", None)
-        return 0
-    if topic_name in TOPICS:
-        write(topic(topic_name), None)
-        return 0
-    named = group.get_command(ctx, topic_name)
-    if named is None:
-        names = [*TOPICS, *group.list_commands(ctx)]
-        raise UnknownName("topic", topic_name, names, f"topics: {', '.join(TOPICS)}")
-    of = click.Context(named, info_name=topic_name, parent=ctx.parent)
-    write(named.get_help(of) + "\n", None)
-    return 0
+        text = "\n".join(["Topics:", *lines, "", "Commands: `vitcost --help`"])
+    elif topic_name in TOPICS:
+        text = "\n".join(TOPICS[topic_name][1]())
+    else:
+        named = group.get_command(ctx, topic_name)
+        if named is None:
+            names = [*TOPICS, *group.list_commands(ctx)]
+            raise UnknownName("topic", topic_name, names, f"topics: {', '.join(TOPICS)}")
+        text = named.get_help(click.Context(named, info_name=topic_name, parent=ctx.parent))
+    write(text + "\n", None)

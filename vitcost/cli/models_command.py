@@ -30,7 +30,7 @@ vitcost models deit -q
         *output_options(),
     ],
 )
-def command(query: Sequence[str], quiet: bool, output: str | None, **_: object) -> int:
+def command(query: Sequence[str], quiet: bool, output: str | None, **_: object) -> None:
     """The known models, with their sizes.
 
     QUERY is a part of a name, or a pattern; of several every one is in the name.
@@ -40,4 +40,3 @@ def command(query: Sequence[str], quiet: bool, output: str | None, **_: object) 
         write_names(matching(words), output)
     else:
         emit(models(words))
-    return 0

@@ -14,7 +14,6 @@ from vitcost.cli.flag_values import (
     FieldValue,
     Gpu,
     ModelName,
-    ParamType,
     Whole,
     Words,
 )
@@ -30,7 +29,6 @@ __all__ = [
     "RESERVE",
     "field_options",
     "gpu_options",
-    "gpu_query",
     "measured_options",
     "model_options",
     "one_model",
@@ -158,25 +156,17 @@ def scenario_options(
 
 def _scenario_option(field: "DataclassField[Any]") -> Option:
     flags, words = [*_SHORT.get(field.name, ()), _flag(field.name)], HELP.get(field.name, "")
+    how: dict[str, Any] = {
+        "section": _SECTIONS.get(field.name, _HOW),
+        "rare": field.name in _RARE,
+    }
     if field.type is bool:
-        return Option(
-            flags,
-            is_flag=True,
-            help=words,
-            section=_SECTIONS.get(field.name, _HOW),
-            passed=True,
-            rare=field.name in _RARE,
-        )
-    return _worded(
-        flags,
-        CHOICES.get(field.name, ()),
-        Whole() if field.type is int else Words(CHOICES.get(field.name, ())),
-        "N" if field.type is int else "NAME",
-        words,
-        _SECTIONS.get(field.name, _HOW),
-        f"  [default: {field.default}]" if field.default != "" else "",
-        field.name in _RARE,
-    )
+        return Option(flags, is_flag=True, help=words, passed=True, **how)
+    default = f"  [default: {field.default}]" if field.default != "" else ""
+    if field.type is int:
+        return _worded(flags, Whole(), "N", words, default, **how)
+    choices = Words(CHOICES.get(field.name, ()))
+    return _worded(flags, choices, "NAME", words, default, **how)
 
 
 def precision_option() -> click.Parameter:
@@ -185,13 +175,12 @@ def precision_option() -> click.Parameter:
 
     return _worded(
         ["--precision"],
-        AUTOMATIC,
         Words(AUTOMATIC),
         "NAME",
         "auto is bf16 where a card has it, fp16 where it has that alone, else fp32; in training "
         "under autocast",
-        _HOW,
         "  [default: auto]",
+        section=_HOW,
     )
 
 
@@ -202,11 +191,6 @@ def gpu_options(
     flags."""
     flags = [row for row in _GPU if only is None or row[0].split()[-1] in only]
     return options(flags, section=section, passed=True, multiple=True)
-
-
-def gpu_query() -> click.Parameter:
-    """A part of a card's name."""
-    return click.Argument(["query"], required=False, default="", type=Gpu())
 
 
 def field_options() -> list[click.Parameter]:
@@ -237,38 +221,21 @@ def _field_option(
     if kind in (bool, bool | None):
         flags = f"{_flag(name)}/{_flag(f'no_{name}')}"
         return Option([flags], default=None, help=field.help, section=section, passed=True)
-    metavar = _METAVARS.get(kind, "N")
-    value = FieldValue(name, kind, field)
-    return _worded([_flag(name)], field.choices, value, metavar, field.help, section)
+    metavar, value = _METAVARS.get(kind, "N"), FieldValue(name, kind, field)
+    return _worded([_flag(name)], value, metavar, field.help, section=section)
 
 
 def _worded(
-    flags: list[str],
-    choices: tuple[str, ...],
-    kind: ParamType,
-    metavar: str,
-    help: str,
-    section: str,
-    default: str = "",
-    rare: bool = False,
+    flags: list[str], kind: Words, metavar: str, help: str, default: str = "", **how: Any
 ) -> Option:
     """A passed option that shows its choices, next to the flag if they are short."""
-    joined = "|".join(choices)
-    if joined and len(joined) <= 24:
-        metavar = joined
-        words = ""
-    else:
-        words = f": {', '.join(word or repr(word) for word in choices)}" if choices else ""
-    text = help + words + default
+    joined = "|".join(kind.known)
+    short = joined if len(joined) <= 24 else ""
+    words = () if short else kind.known
+    listed = f": {', '.join(word or repr(word) for word in words)}" if words else ""
+    text = help + listed + default
     return Option(
-        flags,
-        type=kind,
-        metavar=metavar,
-        help=text,
-        section=section,
-        passed=True,
-        rare=rare,
-        words=choices if words else (),
+        flags, type=kind, metavar=short or metavar, help=text, passed=True, words=words, **how
     )
 
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -12,6 +12,8 @@ from vitcost.render import FORMATS, SUFFIXES, render
 
 if TYPE_CHECKING:
     from vitcost.render.result import Result
+
+_R = TypeVar("_R", bound="Result")
 
 __all__ = [
     "ALSO",
@@ -43,13 +45,14 @@ _PLAIN = {
 }  # fmt: skip
 
 
-def emit(result: "Result", *, to_stdout: bool = False) -> None:
+def emit(result: _R, *, to_stdout: bool = False) -> _R:
     """Writes a result where the command's flags say: to ``-o`` or stdout, and to the files of
-    ``--also``."""
+    ``--also``; returns the result."""
     output = None if to_stdout else click.get_current_context().params["output"]
     text, color = rendered(result, output)
     also(result)
     write(text, output, color=color)
+    return result
 
 
 def also(result: "Result") -> None:

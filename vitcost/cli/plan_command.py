@@ -101,6 +101,5 @@ def command(**_: object) -> int:
             raise click.UsageError(f"no --{flag} given")
     if "gpus" in flags:
         tell("note: --gpus is called --node-size; --cards is how many there are in all")
-    planned = plan(name, **flags)
-    emit(planned)
+    planned = emit(plan(name, **flags))
     return 0 if planned.ok else 1

@@ -31,8 +31,7 @@ vitcost schema report -o report.schema.json
         *(option for option in output_options() if option.name == "output"),
     ],
 )
-def command(result: str, output: str | None) -> int:
+def command(result: str, output: str | None) -> None:
     import json
 
     write(json.dumps(schema(result), indent=2) + "\n", output)
-    return 0

@@ -67,6 +67,5 @@ def command(**_: object) -> int:
     name, flags = one_model(), given()
     if "rate" not in flags:
         raise click.UsageError("no --rate given, such as --rate 5000/s")
-    served = serve(name, **flags)
-    emit(served)
+    served = emit(serve(name, **flags))
     return 0 if served.ok else 1

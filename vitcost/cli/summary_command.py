@@ -37,7 +37,7 @@ _FLAGS: tuple[Flag, ...] = (
         *options(_FLAGS),
     ],
 )
-def command(output: str | None, **_: object) -> int:
+def command(output: str | None, **_: object) -> None:
     """The table of torchsummary, without torch.
 
     It is printed character for character. Parts that torchsummary leaves out are named on stderr.
@@ -46,4 +46,3 @@ def command(output: str | None, **_: object) -> int:
     write(table.text + "\n", output)
     for note in table.notes:
         tell(note)
-    return 0

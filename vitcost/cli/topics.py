@@ -6,14 +6,10 @@ from textwrap import wrap
 
 import click
 
-__all__ = ["TOPICS", "listed", "topic"]
+__all__ = ["TOPICS", "listed"]
 
+# columns of a terminal, which every line of a topic fits
 _WIDTH = 80
-
-
-def topic(name: str) -> str:
-    """The text of a topic, in lines that fit a terminal of 80 columns."""
-    return "\n".join(TOPICS[name][1]()) + "\n"
 
 
 def listed(rows: Iterable[tuple[str, str]]) -> list[str]:

@@ -45,7 +45,7 @@ _LISTS: list[Flag] = [
         *options(_LISTS, section="Scenarios, every combination of what is listed"),
     ],
 )
-def command(file: str, **flags: Any) -> int:
+def command(file: str, **flags: Any) -> None:
     """Traces a module into a file that needs no torch.
 
     Every command reads the file in place of a model, for the scenarios that it holds.
@@ -61,7 +61,6 @@ def command(file: str, **flags: Any) -> int:
     for reason in written.missing:
         tell(f"not in it: {reason}")
     tell(f"{file}: {written.scenarios} scenarios, {binary_bytes(written.size)}")
-    return 0
 
 
 def _value(text: str) -> str | int:

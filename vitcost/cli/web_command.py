@@ -41,7 +41,7 @@ _FLAGS: tuple[Flag, ...] = (
         *options(_FLAGS),
     ],
 )
-def command(folder: str | None, pyodide: str | None, opened: bool) -> int:
+def command(folder: str | None, pyodide: str | None, opened: bool) -> None:
     """The interactive page, as a folder of static files.
 
     Any web server serves FOLDER, GitHub Pages too. The page asks this version of the library, in
@@ -62,4 +62,3 @@ def command(folder: str | None, pyodide: str | None, opened: bool) -> int:
             from vitcost.web.served import served
 
             served(site.folder, lambda address: tell(f"{address} (Ctrl-C ends it)"))
-    return 0
