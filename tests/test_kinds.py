@@ -5,10 +5,12 @@ from transformers.activations import ACT2FN
 
 from vitcost.config.activations import ACTIVATIONS, Activation
 from vitcost.engine.derivatives import GATHERED, RULES
-from vitcost.engine.kinds import KINDS, LAYOUTS, WORKS, Kind, Kinds
+from vitcost.engine.kinds import KINDS, Kind, Kinds
 
 AUTOCAST = ("half", "float", "keep", "widest", "promote")
 VIEWS = ("", "whole", "part", "heads", "part heads")
+LAYOUTS = ("keeps", "lays out", "turns", "in order", "view")
+WORKS = ("linear", "conv", "product", "attention", "norm", "memory")
 # kinds that no training step has as they are
 WITHOUT_GRADIENT = {"affine", "cached", "checkpoint", "cross entropy", "fill"}
 

@@ -1,6 +1,5 @@
 """``vitcost compare``."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -122,17 +121,15 @@ def command(why: bool, plot: str | None, output: str | None, **flags: Any) -> No
         raise click.UsageError("--seed needs --sample")
     if sample is not None and not vary:
         raise click.UsageError("--sample needs --vary, from whose combinations it draws")
+    parts = {name: flags[name] for name in _PARTS if flags[name]}
     if plot is not None:
         check_file(plot)
         if output == plot:
             raise click.UsageError(f"-o and --plot are both {plot!r}")
-    parts = {name: flags[name] for name in _PARTS if flags[name]}
-    if plot is None and parts:
-        raise click.UsageError(f"--{next(iter(parts))} needs --plot")
-    if plot is not None:
         # a plot that cannot be drawn is refused before anything is computed
-        picture = picture_of(parts, pair_of(asked.get("pareto")), asked.get("quantities"))
-        parts = picture.parts
+        parts = picture_of(parts, pair_of(asked.get("pareto")), asked.get("quantities")).parts
+    elif parts:
+        raise click.UsageError(f"--{next(iter(parts))} needs --plot")
     parquet = _is_parquet(flags["format"], flags["as_json"], output)
     chosen = "parquet" if parquet else asked_format()
     if why:
@@ -142,7 +139,10 @@ def command(why: bool, plot: str | None, output: str | None, **flags: Any) -> No
     if sample is not None or rows_of.points > rows_of.most:
         if why:
             raise click.UsageError("--why explains up to 1,000 combinations")
-        compared = _swept(models, {**asked, "sample": sample, "seed": seed or 0})
+        # imported only for large grids, which need numpy
+        from vitcost.planner.sweep import sweep
+
+        compared = sweep(*models, sample=sample, seed=seed or 0, **asked)
         if plot is not None or chosen in ("json", "csv"):
             compared.listed()
         elif chosen != "parquet":
@@ -173,13 +173,6 @@ def _is_parquet(format: str | None, as_json: bool, output: str | None) -> bool:
     if parquet and (output is None or as_json):
         raise click.UsageError("Parquet is written to a file: -o FILE.parquet")
     return parquet
-
-
-def _swept(models: Sequence[str], asked: Mapping[str, Any]) -> "Sweep":
-    # imported only for large grids, which need numpy
-    from vitcost.planner.sweep import sweep
-
-    return sweep(*models, **asked)
 
 
 def _write_parquet(compared: "Comparison | Sweep", output: str) -> None:

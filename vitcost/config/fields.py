@@ -1,6 +1,7 @@
 """Fields of a config: the kind and the range of each, and its spelling as text."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from typing import Any, TypeAlias
 
 from vitcost.config.records import Record
@@ -15,6 +16,7 @@ __all__ = [
     "checked",
     "checked_ratio",
     "choice",
+    "declared",
     "integer",
     "parse",
     "parse_size",
@@ -39,6 +41,18 @@ class Field(Record):
     low: float = 0
     high: float = 10**9
     choices: tuple[str, ...] = ()
+
+
+def declared(config: Any) -> dict[str, tuple[Any, Field]]:
+    """The type and the facts of each field of a config, which annotate it.
+
+    >>> from vitcost.config.text_config import TextConfig
+    >>> kind, depth = declared(TextConfig)["depth"]
+    >>> kind, depth.low, depth.high
+    (<class 'int'>, 1, 100000)
+    """
+    kinds = {field.name: config.__annotations__[field.name] for field in fields(config)}
+    return {name: (kind.__origin__, kind.__metadata__[0]) for name, kind in kinds.items()}
 
 
 def size(help: str) -> Field:

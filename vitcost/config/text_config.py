@@ -2,11 +2,11 @@
 tower."""
 
 from collections.abc import Mapping
-from dataclasses import InitVar, fields, replace
+from dataclasses import InitVar, replace
 from typing import Annotated, Any
 
 from vitcost.config.activations import ACTIVATIONS
-from vitcost.config.fields import Field, checked, checked_ratio, choice, rate, size
+from vitcost.config.fields import Field, checked, checked_ratio, choice, declared, rate, size
 from vitcost.config.offers import unknown_field
 from vitcost.config.records import immutable
 from vitcost.config.rules import divisors_near
@@ -123,13 +123,7 @@ class TextConfig:
         return {name: getattr(self, name) for name in TEXT_FIELDS}
 
 
-TEXT_FIELDS: Mapping[str, tuple[Any, Field]] = {
-    f.name: (
-        TextConfig.__annotations__[f.name].__origin__,
-        TextConfig.__annotations__[f.name].__metadata__[0],
-    )
-    for f in fields(TextConfig)
-}
+TEXT_FIELDS: Mapping[str, tuple[Any, Field]] = declared(TextConfig)
 
 
 @immutable

@@ -13,6 +13,7 @@ from vitcost.config.fields import (
     checked,
     checked_ratio,
     choice,
+    declared,
     rate,
     size,
 )
@@ -343,13 +344,7 @@ class ViTConfig:
         return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
 
-FIELDS: Mapping[str, tuple[Any, Field]] = {
-    f.name: (
-        ViTConfig.__annotations__[f.name].__origin__,
-        ViTConfig.__annotations__[f.name].__metadata__[0],
-    )
-    for f in fields(ViTConfig)
-}
+FIELDS: Mapping[str, tuple[Any, Field]] = declared(ViTConfig)
 # may be given in place of a width, and then follow the model's width
 RATIOS = ("mlp_ratio", "attn_pool_mlp_ratio")
 

@@ -89,7 +89,7 @@ def optimizer_bytes(share: Share, run: Workload, rank: int | None) -> Size:
         raise NotCovered(
             f"{name} cannot step on platform {run.scenario.platform}: its kernel needs CUDA"
         )
-    if not _by_tensor(optimizer):
+    if optimizer.kept is None and not optimizer.rest:
         states_bytes = optimizer.moments * e * share.states + optimizer.step_bytes * share.tensors
         return states_bytes + (optimizer.tables if share.tensors else 0)
     if run.scenario.zero > 1 or (run.scenario.zero and optimizer.rest):
@@ -114,11 +114,6 @@ def _states_of(shapes: Iterable[Shape], optimizer: Optimizer, e: int) -> int:
     tensors = list(shapes)
     cut = any(prod(shape) >= optimizer.cut for shape in tensors)
     return sum(_states(optimizer, shape, e) for shape in tensors) + cut * optimizer.tables
-
-
-def _by_tensor(optimizer: Optimizer) -> bool:
-    """Whether the states of an optimizer depend on the shape of each tensor."""
-    return optimizer.kept is not None or optimizer.rest != ""
 
 
 def _states(optimizer: Optimizer, shape: Shape, e: int) -> Size:

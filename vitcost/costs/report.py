@@ -11,7 +11,7 @@ from vitcost.costs import memory
 from vitcost.costs.report_types import Flops, InferenceRow, Layer, Part, Report
 from vitcost.costs.summary import counted_params
 from vitcost.costs.thumb import compared
-from vitcost.engine.cost import Row
+from vitcost.engine.cost import Cost, Row
 from vitcost.engine.ops import Size
 from vitcost.engine.parts import by_part
 from vitcost.engine.workload import Workload, workload
@@ -271,7 +271,7 @@ def _rest(root: Row, saved_bytes: Size) -> Iterator[Layer]:
     own_cost = root.cost._replace(saved_bytes=saved_bytes)
     for row in root.children:
         own_cost = own_cost.plus(row.cost, -row.repeat)
-    numbers = own_cost.params, own_cost.flops, own_cost.pointwise, own_cost.saved_bytes
+    numbers = _numbers(own_cost)
     if any(numbers):
         yield Layer("", ("", ""), root.type, 1, root.shape, *numbers, ())
 
@@ -296,9 +296,10 @@ def _layer(row: Row) -> Layer:
         row.type,
         row.repeat,
         row.shape,
-        row.cost.params,
-        row.cost.flops,
-        row.cost.pointwise,
-        row.cost.saved_bytes,
-        tuple(_layer(child) for child in row.children),
+        *_numbers(row.cost),
+        tuple(map(_layer, row.children)),
     )
+
+
+def _numbers(cost: Cost) -> tuple[Size, Size, Size, Size]:
+    return cost.params, cost.flops, cost.pointwise, cost.saved_bytes

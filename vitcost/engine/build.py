@@ -8,13 +8,7 @@ the positions of the tokens in front of the patches.
 from collections.abc import Iterator
 from functools import lru_cache
 
-from vitcost.engine.attention import (
-    Outer,
-    attention_pool,
-    pair_index,
-    refine,
-    relative_positions,
-)
+from vitcost.engine.attention import Outer, attention_pool, pair_index, refine, relative_positions
 from vitcost.engine.blocks import block
 from vitcost.engine.layers import norm, patch_embed
 from vitcost.engine.ops import Axis, Tensor, axes

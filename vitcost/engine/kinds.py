@@ -6,14 +6,7 @@ from collections.abc import Iterable
 from vitcost.config.activations import ACTIVATIONS
 from vitcost.config.records import Record
 
-__all__ = ["KINDS", "LAYOUTS", "WORKS", "Kind", "Kinds"]
-
-# the memory order in which a kernel writes: `keeps` that of its first operand; `lays out`: tokens
-# in order, after it copied its operand to that order; `turns`: channel by channel; `in order` of
-# the axes, whatever it reads; a `view` writes nothing
-LAYOUTS = ("keeps", "lays out", "turns", "in order", "view")
-# the hardware unit that does the work: three sorts of matrix products, a fused attention, or memory
-WORKS = ("linear", "conv", "product", "attention", "norm", "memory")
+__all__ = ["KINDS", "Kind", "Kinds"]
 
 
 class Kind(Record):
@@ -32,8 +25,12 @@ class Kind(Record):
     where it writes a storage of its own; a view is of the ``whole``, of a ``part``, of tokens by
     head (``heads``), or both (``part heads``).
 
-    For the time: ``layout``, one of ``LAYOUTS``, ``work``, one of ``WORKS``, and ``back``, whether
-    its backward runs a ``kernel`` or ``passes`` the gradient on.
+    For the time: ``layout`` is the memory order in which a kernel writes: it ``keeps`` that of its
+    first operand; ``lays out`` tokens in order, after it copied its operand to that order;
+    ``turns`` to channel by channel; writes ``in order`` of the axes, whatever it reads; a ``view``
+    writes nothing. ``work`` is the hardware unit that does it: three sorts of matrix products
+    (``linear``, ``conv``, ``product``), a fused ``attention``, a ``norm``, or ``memory``. ``back``:
+    whether its backward runs a ``kernel`` or ``passes`` the gradient on.
     """
 
     name: str

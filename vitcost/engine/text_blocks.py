@@ -14,7 +14,7 @@ from vitcost.engine.build import runs
 from vitcost.engine.layers import norm
 from vitcost.engine.ops import Axis, Op, Sizes, Tensor, axes, param
 from vitcost.engine.structure import Structure, sizes_of, structure_of
-from vitcost.engine.tree import Count, Module, Node, Run, linear
+from vitcost.engine.tree import Copy, Count, Module, Node, Run, linear
 
 __all__ = ["ClipStructure", "TextStructure", "build_text", "prefixed"]
 
@@ -225,45 +225,42 @@ def _by_input(op: Op) -> Op:
 
 def prefixed(node: Node, prefix: str) -> Node:
     """The same tree over axes with a prefix, so that two towers can have different sizes."""
-    renamed: dict[Tensor, Tensor] = {}
+    return _Prefixed(prefix).node(node)
 
-    def axis(name: Axis) -> Axis:
-        return name if isinstance(name, int) else prefix + name
 
-    def tensor(t: Tensor) -> Tensor:
-        if t not in renamed:
-            base = None if t.base is None else tensor(t.base)
-            renamed[t] = Tensor(t.name, tuple(map(axis, t.axes)), t.role, base, t.itemsize)
-        return renamed[t]
+class _Prefixed(Copy):
+    """Copies a node, with a new tensor for each, over axes with a prefix."""
 
-    def op(o: Op) -> Op:
-        return o._replace(
-            reads=tuple(map(tensor, o.reads)),
-            write=tensor(o.write),
-            over=tuple(map(axis, o.over)),
-            weight=o.weight and tensor(o.weight),
-            bias=o.bias and tensor(o.bias),
-            holds=tuple(map(tensor, o.holds)),
-            parts=None if o.parts is None else tuple(map(op, o.parts)),
-        )
+    def __init__(self, prefix: str) -> None:
+        super().__init__({})
+        self.prefix = prefix
 
-    def layers(run: Run) -> Run:
-        return Run(count(run.layers), tuple(map(count, run.before)))
+    def axis(self, name: Axis) -> Axis:
+        return name if isinstance(name, int) else self.prefix + name
 
-    def count(c: Count) -> Count:
-        return Count(axis(c.axis), c.less)
+    def count(self, count: Count) -> Count:
+        return Count(self.axis(count.axis), count.less)
 
-    def tree(n: Node) -> Node:
-        return n.each(tree, op)._replace(
-            inputs=tuple(map(tensor, n.inputs)),
-            output=tensor(n.output),
-            run=n.run and layers(n.run),
-            held=tuple(map(tensor, n.held)),
-            also=tuple(map(tensor, n.also)),
-            buffers=tuple(map(tensor, n.buffers)),
-        )
+    def node(self, node: Node) -> Node:
+        run = node.run and Run(self.count(node.run.layers), tuple(map(self.count, node.run.before)))
+        return super().node(node)._replace(run=run, buffers=self.all(node.buffers))
 
-    return tree(node)
+    def op(self, op: Op) -> Op:
+        return super().op(op)._replace(over=tuple(map(self.axis, op.over)))
+
+    def write(self, tensor: Tensor) -> Tensor:
+        if tensor not in self.known:
+            base = None if tensor.base is None else self.write(tensor.base)
+            axes_of_tower = tuple(map(self.axis, tensor.axes))
+            copy = Tensor(tensor.name, axes_of_tower, tensor.role, base, tensor.itemsize)
+            self.known[tensor] = copy
+        return self.known[tensor]
+
+    def read(self, tensor: Tensor) -> Tensor:
+        return self.write(tensor)
+
+    def all(self, tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return tuple(map(self.write, tensors))
 
 
 def _renamed(node: Node, names: Mapping[str, str]) -> Node:

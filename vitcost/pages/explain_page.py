@@ -23,9 +23,12 @@ def explain_page(explained: Explanation) -> Page:
 
 
 def _page(explained: Explanation) -> Page:
-    formulas: tuple[str, ...] = ()
-    if not isinstance(explained.value, tuple):
-        formulas = (explained.formula, explained.substituted, f"{explained.value:,}")
+    value, formulas = explained.value, tuple[str, ...]()
+    if isinstance(value, tuple):
+        answer = "; ".join(f"{row.layer} {row.work:,}" for row in value)
+    else:
+        answer = f"{value:,}"
+        formulas = (explained.formula, explained.substituted, answer)
     terms = Table(
         "Terms",
         _TERMS,
@@ -38,12 +41,6 @@ def _page(explained: Explanation) -> Page:
     )
     notes = (f"reference: {explained.reference}", *([explained.note] if explained.note else []))
     title = f"{explained.quantity} of {explained.model}"
-    value = explained.value
-    answer = (
-        "; ".join(f"{row.layer} {row.work:,}" for row in value)
-        if isinstance(value, tuple)
-        else f"{value:,}"
-    )
     return Page(
         title,
         (explained.unit,),

@@ -8,7 +8,7 @@ from vitcost.costs.memory_types import Inference, PeakParts, Training
 from vitcost.costs.report_types import InferenceRow, Report
 from vitcost.engine.gathering import gathers
 from vitcost.engine.ops import Size
-from vitcost.page import Column, Read, Row, Table, Value, laid_out, shown
+from vitcost.page import Column, Read, Row, Table, laid_out, shown
 
 __all__ = ["PARTS", "memory_tables", "of_batch"]
 
@@ -191,8 +191,7 @@ def _rules(report: Report) -> Table:
 
 def _rule(name: str, formula: str, rule: Size | None, exact: Size | None, within: bool) -> Row:
     share = rule / exact if within and rule is not None and exact else None
-    cells: tuple[Value, ...] = (name, share, rule, exact, formula)
-    return Row(cells)
+    return Row((name, share, rule, exact, formula))
 
 
 def _kept(report: Report) -> bool:

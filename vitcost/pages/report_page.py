@@ -212,9 +212,8 @@ def _nested(layer: Layer, name: str, level: int, hidden: bool = False) -> Iterat
         name = f"{name}–{last.rpartition('.')[2]}"
     numbers = _numbers(layer)
     labels = (layer.type, layer.repeat, layer.output_shape) if layer.path else ("", "", "")
-    cells: tuple[Value, ...] = (name, *labels, *numbers)
     hidden = hidden or not any(numbers)
-    yield Row(cells, level=level, detail=hidden)
+    yield Row((name, *labels, *numbers), level=level, detail=hidden)
     # a flat table shows one level of children, and only if this splits something
     fold = hidden or level > 0 or sum(any(_numbers(child)) for child in layer.children) < 2
     for child in layer.children:

@@ -9,7 +9,7 @@ from math import prod
 from typing import NamedTuple
 
 from vitcost.page import Areas, Bars, Column, Page, Plot, Row, Table, cell, scaled, shown
-from vitcost.render.marks import KEYS, areas, bar, colors, keys, markup, plot
+from vitcost.render.marks import KEYS, areas, bar, colors, described, keys, markup, plot
 from vitcost.render.mathml import mathml
 from vitcost.render.result import Result
 
@@ -174,9 +174,7 @@ def _bars(bars: Bars) -> Iterator[str]:
     order = [*dict.fromkeys((*bars.order, *names))]
     yield f'<section class="wide">\n<h2>{markup(bars.title)}</h2>\n<div class="goes bars">'
     for each in bars.bars:
-        whole = shown(sum(value for _, value in each.segments), each.unit)
-        limit = "" if each.limit is None else f" of {shown(each.limit, each.unit)}"
-        yield f"<b>{markup(f'{each.title}: {whole}{limit}')}</b>"
+        yield f"<b>{markup(described(each))}</b>"
         yield from bar(each, order)
     yield "</div>"
     yield from keys(names, colors(names, order))
@@ -366,10 +364,8 @@ def _repeat(table: Table, row: Row) -> int:
 
 
 def _sorts(column: Column) -> tuple[str, str]:
-    return "" if column.unit in (
-        "text",
-        "formula",
-    ) else "number", "optional" if column.optional else ""
+    number = "" if column.unit in ("text", "formula") else "number"
+    return number, "optional" if column.optional else ""
 
 
 def _class(*names: str) -> str:

@@ -13,7 +13,19 @@ from math import ceil, floor, log2, log10
 from vitcost.page import Areas, Axis, Bar, Moment, Plot, printable, shown
 from vitcost.units import common
 
-__all__ = ["BANDS", "KEYS", "areas", "bar", "colors", "columns", "keys", "markup", "plot", "ticks"]
+__all__ = [
+    "BANDS",
+    "KEYS",
+    "areas",
+    "bar",
+    "colors",
+    "columns",
+    "described",
+    "keys",
+    "markup",
+    "plot",
+    "ticks",
+]
 
 # colours for light and dark backgrounds; if there are more names, the colours repeat
 KEYS = (
@@ -41,17 +53,24 @@ _PLACES = 240
 _WIDE, _HIGH = 4000, 1000
 
 
+def described(mark: Bar) -> str:
+    """What a bar shows, in words: its length, and the limit that holds it."""
+    limit = "" if mark.limit is None else f" of {shown(mark.limit, mark.unit)}"
+    return f"{mark.title}: {shown(sum(value for _, value in mark.segments), mark.unit)}{limit}"
+
+
+def _svg(width: int, height: int, label: str, title: str) -> str:
+    """The start of a picture that fills its place, with its names for a reader and on hover."""
+    return (
+        f'<svg viewBox="0 0 {width} {height}" preserveAspectRatio="none" role="img" '
+        f'aria-label="{markup(label)}"><title>{markup(title)}</title>'
+    )
+
+
 def bar(mark: Bar, names: Sequence[str]) -> Iterator[str]:
     """One bar as SVG; the colour of a segment follows from the place of its name in ``names``."""
-    drawn = sum(value for _, value in mark.segments)
-    whole = max(drawn, mark.limit or 0) or 1
-    description = f"{mark.title}: {shown(drawn, mark.unit)}"
-    if mark.limit is not None:
-        description += f" of {shown(mark.limit, mark.unit)}"
-    yield (
-        '<svg viewBox="0 0 100 10" preserveAspectRatio="none" role="img" '
-        f'aria-label="{markup(description)}"><title>{markup(description)}</title>'
-    )
+    whole = max(sum(value for _, value in mark.segments), mark.limit or 0) or 1
+    yield _svg(100, 10, described(mark), described(mark))
     at = 0.0
     for name, value in mark.segments:
         width = 100 * value / whole
@@ -80,10 +99,7 @@ def plot(mark: Plot) -> Iterator[str]:
 
     yield f'<p class="axis">{markup(mark.y.title)}</p><div class="plot">'
     label = f"{mark.title}: {mark.y.title} over {mark.x.title}, {len(mark.points):,} points"
-    yield (
-        f'<svg viewBox="0 0 {_WIDE} {_HIGH}" preserveAspectRatio="none" role="img" '
-        f'aria-label="{markup(label)}"><title>{markup(mark.title)}</title>'
-    )
+    yield _svg(_WIDE, _HIGH, label, mark.title)
     for line in mark.lines:
         path = "L".join(at(x, y) for x, y in line.points)
         yield f'<path class="line" d="M{path}"><title>{markup(line.name)}</title></path>'
@@ -198,10 +214,7 @@ def areas(mark: Areas) -> Iterator[str]:
     steps = ticks(max(map(_sum, mark.moments)), mark.unit)
     top = steps[-1]
     yield '<div class="plot">'
-    yield (
-        f'<svg viewBox="0 0 {_WIDE} {_HIGH}" preserveAspectRatio="none" role="img" '
-        f'aria-label="{markup(mark.title)}: {markup(mark.most)}"><title>{markup(mark.most)}</title>'
-    )
+    yield _svg(_WIDE, _HIGH, f"{mark.title}: {mark.most}", mark.most)
     fills = colors(mark.names, mark.order)
     edges = [right for *_, right in drawn]
     tops = [*zip(*(accumulate(moment.parts) for moment, *_ in drawn), strict=True)]
