@@ -38,6 +38,10 @@ FAMILIES = (
 _CODES = {family: family for family in FAMILIES if family.startswith("transformers")}
 _CODES["gpt2"] = "transformers.gpt2"
 _CODES |= {family: "open_clip" for family in FAMILIES if family.startswith("open_clip")}
+# fields of both configs that are the same in a block
+_OF_BLOCKS = (
+    "embed_dim", "depth", "num_heads", "mlp_dim", "act_layer", "proj_drop_rate", "attn_drop_rate",
+)  # fmt: skip
 
 
 @immutable
@@ -106,17 +110,11 @@ class TextConfig:
         return ViTConfig(
             img_size=1,  # type: ignore[arg-type]
             patch_size=1,  # type: ignore[arg-type]
-            embed_dim=self.embed_dim,
-            depth=self.depth,
-            num_heads=self.num_heads,
             code=_CODES.get(self.family, "timm"),
             qkv_fused="transformers" not in self.family,
-            mlp_dim=self.mlp_dim,
-            act_layer=self.act_layer,
-            proj_drop_rate=self.proj_drop_rate,
             # GPT-2's MLP has a single dropout, after its last layer
             act_drop_rate=0.0,
-            attn_drop_rate=self.attn_drop_rate,
+            **{name: getattr(self, name) for name in _OF_BLOCKS},
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -107,12 +107,42 @@ class Structure(Record):
         return self.class_token or self.dist_token or self.reg_tokens
 
 
+# facts of a structure that are a field of the config
+_OF_CONFIG = {
+    "backbone": "backbone",
+    "pad": "dynamic_img_pad",
+    "patch_norm": "patch_norm",
+    "class_token": "class_token",
+    "dist_token": "dist_token",
+    "mask_token": "mask_token",
+    "rope": "rope_type",
+    "dynamic": "dynamic_img_size",
+    "rel_pos_bias": "use_rel_pos_bias",
+    "shared_rel_pos_bias": "use_shared_rel_pos_bias",
+    "pre_norm": "pre_norm",
+    "block": "block_fn",
+    "attn": "attn_layer",
+    "qkv_fused": "qkv_fused",
+    "qkv_bias": "qkv_bias",
+    "qk_norm": "qk_norm",
+    "scale_query": "scale_query",
+    "attn_norm": "scale_attn_norm",
+    "proj_bias": "proj_bias",
+    "mlp": "mlp_layer",
+    "act": "act_layer",
+    "mlp_norm": "scale_mlp_norm",
+    "pool": "global_pool",
+    "head_bias": "head_bias",
+}
+
+
 def structure_of(c: ViTConfig, batch: int = 1, training: bool = False) -> Structure:
     """The structure of a config; dropouts act in training alone."""
     timm_class, code = CLASSES[c.model_class], _code(c, training)
     final_norm, fc_norm = _last_norms(c, timm_class)
     positions = c.pos_embed != "none"
     return Structure(
+        **{name: getattr(c, field) for name, field in _OF_CONFIG.items()},
         training=training,
         made=timm_class,
         code=code,
@@ -121,54 +151,30 @@ def structure_of(c: ViTConfig, batch: int = 1, training: bool = False) -> Struct
         pool_one_head=(c.attn_pool_num_heads or c.num_heads) == 1,
         odd_head=c.embed_dim // c.num_heads % 8 != 0,
         pool_odd_head=c.embed_dim // (c.attn_pool_num_heads or c.num_heads) % 8 != 0,
-        backbone=c.backbone,
-        pad=c.dynamic_img_pad,
         patch_proj=not c.feature_tokens,
         # a norm that follows makes the bias superfluous
         patch_bias=not c.pre_norm if c.patch_bias is None else c.patch_bias,
-        patch_norm=c.patch_norm,
-        class_token=c.class_token,
-        dist_token=c.dist_token,
         reg_tokens=c.reg_tokens > 0 or code.empty_registers,
-        mask_token=c.mask_token,
         masked=c.mask_ratio > 0,
         pos_embed=_positions(c) if positions else "",
         pos_fixed=c.pos_embed == "fixed",
         resampled=(c.interpolate_pos_encoding or "timm") if c.resampled else "",
-        rope=c.rope_type,
-        dynamic=c.dynamic_img_size,
-        rel_pos_bias=c.use_rel_pos_bias,
-        shared_rel_pos_bias=c.use_shared_rel_pos_bias,
-        pre_norm=c.pre_norm,
         spans=tuple(
             Span(smallest(count, MANY), f"L{i}" if several else "L", _kv_name(c, heads))
             for i, (heads, count, several) in enumerate(_spans(c))
         ),
-        block=c.block_fn,
         norm=_norm(c),
         layer_scale=_layer_scale(c, timm_class),
-        attn=c.attn_layer,
-        qkv_fused=c.qkv_fused,
-        qkv_bias=c.qkv_bias,
         # the k bias of an EVA or BEiT attention is a buffer, or is not there
         k_bias=c.qkv_bias and c.attn_layer != "eva",
-        qk_norm=c.qk_norm,
-        scale_query=c.scale_query,
-        attn_norm=c.scale_attn_norm,
-        proj_bias=c.proj_bias,
-        mlp=c.mlp_layer,
-        act=c.act_layer,
-        mlp_norm=c.scale_mlp_norm,
         final_norm=final_norm,
         fc_norm=fc_norm,
-        pool=c.global_pool,
         # prr reads all tokens
         pool_prefix=c.pool_include_prefix
         or c.global_pool == "prr"
         or (timm_class.pools_prefix and c.global_pool == "map"),
         pre_logits=c.pre_logits > 0,
         classes=c.num_classes > 0,
-        head_bias=c.head_bias,
         head_drop=training and c.drop_rate > 0,
         pos_drop=training and c.pos_drop_rate > 0 and (positions or timm_class.drops_alone),
         proj_drop=training and c.proj_drop_rate > 0,
