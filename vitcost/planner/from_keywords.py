@@ -5,10 +5,12 @@ from typing import Any
 
 from vitcost.config.flags import apart, check_layout
 from vitcost.config.scenario import RECIPES, Scenario
+from vitcost.errors import NotCovered
+from vitcost.hardware.cards import Card
 from vitcost.hardware.default_precision import AUTO
 from vitcost.zoo import Model, Resolved, resolve
 
-__all__ = ["asked"]
+__all__ = ["asked", "check_stated"]
 
 # torch's own bytes of model states; this recipe leaves the precision free
 _TORCH = RECIPES["torch"]
@@ -40,3 +42,17 @@ def asked(
     scenario = Scenario.of(**{**flags, **fixed})
     check_layout(resolved.config, scenario)
     return resolved, scenario.added_to(resolved.flags)
+
+
+def check_stated(card: Card, figure: float | None, name: str) -> None:
+    """Refuses a card without a figure that the question needs: it is asked for, not guessed.
+
+    >>> from vitcost.hardware.specs import card
+    >>> check_stated(card("mine,memory_gb=24"), None, "link_gbps")
+    Traceback (most recent call last):
+    vitcost.errors.NotCovered: no source states link_gbps of mine; give it: -g 'mine,link_gbps=…'
+    """
+    if figure is None:
+        raise NotCovered(
+            f"no source states {name} of {card.name}; give it: -g '{card.name},{name}=…'"
+        )

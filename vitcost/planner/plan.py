@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from vitcost.config.scenario import Scenario
 from vitcost.engine.workload import Workload, workload
-from vitcost.errors import ConfigError, NotCovered, UnknownName, VitcostError
+from vitcost.errors import ConfigError, UnknownName, VitcostError
 from vitcost.hardware.basis import Anchor
 from vitcost.hardware.card_attention import on_card
 from vitcost.hardware.cards import Card
@@ -20,7 +20,7 @@ from vitcost.outside.arguments import between, flag, listed, optional, takes, te
 from vitcost.planner.assumptions import assumptions
 from vitcost.planner.choose import PlanRow, planned, simplest
 from vitcost.planner.deadline import Late, fewest_cards
-from vitcost.planner.from_keywords import asked
+from vitcost.planner.from_keywords import asked, check_stated
 from vitcost.planner.job import Job, job
 from vitcost.planner.nodes import check_node, nodes_of
 from vitcost.planner.pace import pace_of, step_cost
@@ -279,7 +279,9 @@ def _planned(question: _Question, card: Card, wanted: Job) -> Plan:
     # many batches will be asked for, and some modules cannot run a single image
     run = run.at(run.least_batch)
     pace = pace_of(run.under(on_card(scenario, card)), card, efficiency, time)
-    _known(card, wanted)
+    check_stated(card, card.capacity_bytes, "memory_gb")
+    if wanted.cards > 1:
+        check_stated(card, card.link, "link_gbps")
     late = None
     if wanted.deadline_seconds is None:
         rows = planned(pace, wanted, fixed, kept)
@@ -372,18 +374,6 @@ def _undecided(keywords: Mapping[str, Any]) -> None:
     for name, instead in DECIDED.items():
         if name in keywords:
             raise ConfigError(f"a plan decides {name}; {instead}")
-
-
-def _known(card: Card, job: Job) -> None:
-    """Refuses a card without a figure that a plan needs: it is asked for, not guessed."""
-    for figure, stated, needed in (
-        (card.capacity_bytes, "memory_gb", True),
-        (card.link, "link_gbps", job.cards > 1),
-    ):
-        if needed and figure is None:
-            raise NotCovered(
-                f"no source states {stated} of {card.name}; give it: -g '{card.name},{stated}=…'"
-            )
 
 
 def _totals(run: Workload, job: Job) -> Totals:

@@ -9,7 +9,7 @@ from typing import Any
 from vitcost.config.flags import TRAINING
 from vitcost.config.scenario import Scenario
 from vitcost.engine.workload import workload
-from vitcost.errors import ConfigError, NotCovered, UnknownName
+from vitcost.errors import ConfigError, UnknownName
 from vitcost.hardware.basis import Anchor, check_half
 from vitcost.hardware.card_attention import on_card, on_platform
 from vitcost.hardware.cards import Card
@@ -19,7 +19,7 @@ from vitcost.hardware.specs import asked_cards
 from vitcost.hardware.users_cards import anchors_of, known
 from vitcost.outside.arguments import between, listed, optional, takes, text
 from vitcost.planner.capacity import BATCHES
-from vitcost.planner.from_keywords import asked
+from vitcost.planner.from_keywords import asked, check_stated
 from vitcost.planner.load import Load, load
 from vitcost.planner.prices import Price, Prices, prices
 from vitcost.planner.reserve import Reserve, parse_reserve
@@ -193,10 +193,7 @@ def _cards(
     if not cards:
         raise ConfigError("no card: name one or several, gpu, or give prices, CARD=2.5/h")
     for row in cards:
-        if row.capacity_bytes is None:
-            raise NotCovered(
-                f"no source states memory_gb of {row.name}; give it: -g '{row.name},memory_gb=…'"
-            )
+        check_stated(row, row.capacity_bytes, "memory_gb")
     costs.check(cards)
     return cards
 
