@@ -11,7 +11,7 @@ import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import chain
 from math import isfinite
 from typing import IO, TYPE_CHECKING, Any
@@ -175,15 +175,8 @@ def parse_json(path: "str | Path", text: str, kind: Kind) -> dict[str, Any]:
         raise ConfigError(f"{path}: holds more than {_MAX_TABLES:,} tables and lists")
     if _opens(text, kind.depth) > _MAX_OPEN:
         raise _too_deep(path, kind)
-    try:
-        data = json.loads(
-            text, object_pairs_hook=_unique, parse_constant=_no_number, parse_float=_finite
-        )
-    except RecursionError:
-        raise _too_deep(path, kind) from None
-    except ValueError as error:
-        raise ConfigError(f"{path}: not JSON: {str(error).strip()}") from None
-    return _table(path, data, kind)
+    hooks: dict[str, Any] = {"object_pairs_hook": _unique, "parse_constant": _no_number}
+    return _parsed(path, kind, "JSON", lambda: json.loads(text, parse_float=_finite, **hooks))
 
 
 def parse_toml(path: "str | Path", text: str, kind: Kind) -> dict[str, Any]:
@@ -200,12 +193,18 @@ def parse_toml(path: "str | Path", text: str, kind: Kind) -> dict[str, Any]:
     bare = _TOML_TEXT.sub(lambda token: "" if token[0][0] == "#" else "s", text)
     if any(key[0].count(".") > _MAX_DOTS for key in _TOML_KEY.finditer(bare)):
         raise _too_deep(path, kind)
+    return _parsed(path, kind, "TOML", lambda: tomllib.loads(text, parse_float=_finite))
+
+
+def _parsed(
+    path: "str | Path", kind: Kind, language: str, parse: Callable[[], Any]
+) -> dict[str, Any]:
     try:
-        data = tomllib.loads(text, parse_float=_finite)
+        data = parse()
     except RecursionError:
         raise _too_deep(path, kind) from None
     except ValueError as error:
-        raise ConfigError(f"{path}: not TOML: {str(error).strip()}") from None
+        raise ConfigError(f"{path}: not {language}: {str(error).strip()}") from None
     return _table(path, data, kind)
 
 
