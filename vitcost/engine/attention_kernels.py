@@ -149,7 +149,8 @@ def fuse(node: Node, masks: frozenset[Tensor] = frozenset()) -> Node:
     held, also = list(node.held), list(node.also)
     for item in (*node.body, None):
         if group and (item is None or not item.group):
-            fused = _difference(group) if _is_difference(group) else [*_fused(group)]
+            differs = any(op.kind == "gate" for op in group)
+            fused = _difference(group) if differs else [*_fused(group)]
             kernels = [op for op in fused if isinstance(op, Op) and op.kind == "sdpa"]
             # temporaries of a kernel have no name in the forward
             inside = {op.write for op in group[:-1]}
@@ -215,10 +216,6 @@ def _keys_first(parts: Sequence[Op]) -> bool:
     writers = {op.write: op for op in parts if op.kind in ("copy", "scale")}
     product = next(op for op in parts if op.over)
     return _source(product.reads[0], writers)[0] is not _operands(parts)[0]
-
-
-def _is_difference(group: list[Op]) -> bool:
-    return any(op.kind == "gate" for op in group)
 
 
 def _difference(group: list[Op]) -> list[Op | Node]:

@@ -143,12 +143,8 @@ class _Split:
         by_input = op.kind == "addmm"
         out, into = op.weight.axes[::-1] if by_input else op.weight.axes
         before: list[Op | Node] = []
-        read, over, bias, write = (
-            self.read(x),
-            op.over,
-            op.bias,
-            Tensor(op.write.name, op.write.axes),
-        )
+        read, write = self.read(x), Tensor(op.write.name, op.write.axes)
+        over, bias = op.over, op.bias
         weight: tuple[Axis, ...] = (out, f"{into}/t")
         if share == "width":
             over = (f"{into}/t",)

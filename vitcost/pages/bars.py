@@ -1,6 +1,5 @@
 """The bars of a report: memory compared with each card, and the parts of a step's time."""
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from vitcost.costs.report_types import Report
@@ -23,9 +22,7 @@ def report_bars(report: Report) -> tuple[Bars, ...]:
 
 
 def _memory(report: Report) -> Bars:
-    inference = tuple(_inference(report))
-    step = tuple(_step(report))
-    modes = {"infer": ("inference", inference), "train": ("a step's peak", step)}
+    modes = {"infer": ("inference", _inference(report)), "train": ("a step's peak", _step(report))}
     if report.time:
         title, tensors = modes[report.scenario.mode]
         bars = (_against(title, tensors, time) for time in report.time)
@@ -39,9 +36,9 @@ def _memory(report: Report) -> Bars:
     return Bars("Memory", tuple(Bar(title, "bytes", tensors) for title, tensors in both))
 
 
-def _inference(report: Report) -> Iterator[tuple[str, int]]:
+def _inference(report: Report) -> tuple[tuple[str, int], ...]:
     inference = report.inference
-    yield from _some(
+    return _some(
         ("weights", inference.weights_bytes),
         ("buffers", inference.buffers_bytes),
         ("inputs", inference.input_bytes),
@@ -49,15 +46,13 @@ def _inference(report: Report) -> Iterator[tuple[str, int]]:
     )
 
 
-def _step(report: Report) -> Iterator[tuple[str, int]]:
+def _step(report: Report) -> tuple[tuple[str, int], ...]:
     parts = report.training.peak_parts
-    if parts is None:
-        return
-    yield from _some(*((title, getattr(parts, name)) for title, name in PARTS))
+    return _some(*((title, getattr(parts, name, None)) for title, name in PARTS))
 
 
-def _some(*pairs: tuple[str, object]) -> Iterator[tuple[str, int]]:
-    yield from ((name, value) for name, value in pairs if isinstance(value, int) and value)
+def _some(*pairs: tuple[str, object]) -> tuple[tuple[str, int], ...]:
+    return tuple((name, value) for name, value in pairs if isinstance(value, int) and value)
 
 
 def _against(title: str, tensors: tuple[tuple[str, int], ...], time: "Time") -> Bar | None:

@@ -22,13 +22,14 @@ _VERDICTS = (
 def check_page(result: CheckResult) -> Page:
     """The comparisons, the counters that were used, and the differences."""
     against = ", ".join(f"{name} {version}" for name, version in result.versions.items())
+    missing = (f"{m.model}: not compared: {reason}" for m in result.models for reason in m.left_out)
     unexplained = sum(not d.explained_by for model in result.models for d in model.differences)
     verdict = "every number is equal or explained" if result.ok else f"{unexplained} unexplained"
     verdicts = Table(
         "Check against the real torch model",
         _VERDICTS,
-        tuple(_verdict(model) for model in result.models),
-        (f"{verdict}; counted by {against}", *_left_out(result)),
+        tuple(map(_verdict, result.models)),
+        (f"{verdict}; counted by {against}", *missing),
     )
     same = sum(model.ok for model in result.models)
     compared = sum(sum(model.comparisons.values()) for model in result.models)
@@ -58,12 +59,6 @@ def _verdict(model: ModelCheck) -> Row:
     return Row(
         (model.model, word, model.against, compared, differ, unexplained, model.seconds), kind
     )
-
-
-def _left_out(result: CheckResult) -> Iterator[str]:
-    for model in result.models:
-        for reason in model.left_out:
-            yield f"{model.model}: not compared: {reason}"
 
 
 def _differences(result: CheckResult) -> Iterator[Table]:

@@ -24,7 +24,7 @@ from vitcost.planner.plot import conditions, picture_of, plot
 from vitcost.render.result import Result
 from vitcost.zoo import Model
 
-__all__ = ["Comparison", "compare", "spelled_flag"]
+__all__ = ["Comparison", "Progress", "compare", "spelled_flag"]
 
 # a function that is called with the number of finished combinations, and the number of all
 Progress: TypeAlias = Callable[[int, int, str], None]

@@ -1,7 +1,7 @@
 """``diff``: the costs of models now against their costs before, for a pull request to show."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from vitcost.config.scenario import Scenario
@@ -193,17 +193,13 @@ def diff(
 
 def _file(base: str) -> Mapping[str, Any] | None:
     """The JSON data of a file; None for a git ref."""
+    from pathlib import Path
+
     from vitcost.outside.reading import REPORT, exists, read_json
 
-    if base.lower().endswith((".json", ".json.gz")) or (exists(base) and _is_file(base)):
+    if base.lower().endswith((".json", ".json.gz")) or (exists(base) and Path(base).is_file()):
         return read_json(base, REPORT)
     return None
-
-
-def _is_file(path: str) -> bool:
-    import os
-
-    return os.path.isfile(path)  # noqa: PTH113
 
 
 def _of_report(
@@ -230,8 +226,8 @@ def _of_report(
     if after is not None and flags:
         raise ConfigError(f"{name} is a finished report, which {next(iter(flags))} cannot change")
     if after is None:
-        fields = {} if models else _own_fields(before)
-        after = report(name, **{**_own_flags(before), **fields, **flags}).to_dict()
+        own_fields = {} if models else _own_fields(before)
+        after = report(name, **{**_own_flags(before), **own_fields, **flags}).to_dict()
     _check_inputs(base, before, after)
     compared = ModelDiff(after["model"]["name"], of_json(before), of_json(after))
     return Diff(Base(base, "report"), (compared,), shown)
@@ -239,8 +235,6 @@ def _of_report(
 
 def _own_flags(data: Mapping[str, Any]) -> dict[str, Any]:
     """The flags of a report that differ from the defaults."""
-    from dataclasses import fields
-
     asked = data["scenario"]
     names = [f.name for f in fields(Scenario) if f.default != asked.get(f.name, f.default)]
     cards = {"gpu": asked["gpu"]} if asked.get("gpu") else {}

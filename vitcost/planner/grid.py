@@ -280,7 +280,8 @@ def _range(name: str, field: Field, text: str) -> Sequence[int]:
             f"got {name}={text!r:.80}"
         )
     # longer numbers are outside of the range of every field
-    ends = [checked(name, int, _bounds(name, field), int(end[:20])) for end in (low, high)]
+    bounds = Field("", 1) if name == "batch" else field
+    ends = [checked(name, int, bounds, int(end[:20])) for end in (low, high)]
     first, last, number = *ends, int(by[:20])
     if first > last:
         raise ConfigError(f"{name}={text}: {first} is above {last}")
@@ -294,7 +295,3 @@ def _range(name: str, field: Field, text: str) -> Sequence[int]:
     while values[-1] * number <= last:
         values.append(values[-1] * number)
     return values
-
-
-def _bounds(name: str, field: Field) -> Field:
-    return Field("", 1) if name == "batch" else field

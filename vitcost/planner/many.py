@@ -39,9 +39,34 @@ class Many:
         self._reports: dict[tuple[str, object, Scenario], Report] = {}
         self._known = known
 
+    @takes(gpu=listed, gpu_file=listed, calibration=listed, anchor=listed)
+    @settled("report")
     def report(self, model: Model, **flags: Any) -> Report:
         """The report of a combination of flags; ``VitcostError`` as ``report`` raises it."""
-        return _report(self, model, **flags)
+        gpu, files = flags.pop("gpu", ()), {name: flags.pop(name, ()) for name in _FILES}
+        asked, overrides = apart(flags)
+        scenario = Scenario.of(**asked)
+        resolved = resolve(model, **overrides)
+        scenario = scenario.added_to(resolved.flags)
+        run = workload(resolved.config, scenario)
+        reported = self.reported(resolved, run, scenario)
+        check_cards(gpu, **files)
+        if not gpu:
+            return reported
+        # imported only if a comparison names a card
+        from vitcost.hardware.timed import timed
+
+        tensors = tensors_on(run, lambda on: self.reported(resolved, run, on))
+        times = timed(
+            resolved.config,
+            scenario,
+            gpu,
+            tensors=tensors,
+            turning=False,
+            known=self.known,
+            **files,
+        )
+        return replace(reported, time=times)
 
     def reported(self, resolved: Resolved, run: Workload, scenario: Scenario) -> Report:
         """The report of a model under a scenario, which may differ from the workload's own."""
@@ -60,26 +85,3 @@ class Many:
         if self._known is None:
             self._known = known(gpu_file, calibration)
         return self._known
-
-
-@takes(gpu=listed, gpu_file=listed, calibration=listed, anchor=listed)
-@settled("report")
-def _report(many: Many, model: Model, **flags: Any) -> Report:
-    gpu, files = flags.pop("gpu", ()), {name: flags.pop(name, ()) for name in _FILES}
-    asked, overrides = apart(flags)
-    scenario = Scenario.of(**asked)
-    resolved = resolve(model, **overrides)
-    scenario = scenario.added_to(resolved.flags)
-    run = workload(resolved.config, scenario)
-    reported = many.reported(resolved, run, scenario)
-    check_cards(gpu, **files)
-    if not gpu:
-        return reported
-    # imported only if a comparison names a card
-    from vitcost.hardware.timed import timed
-
-    tensors = tensors_on(run, lambda on: many.reported(resolved, run, on))
-    times = timed(
-        resolved.config, scenario, gpu, tensors=tensors, turning=False, known=many.known, **files
-    )
-    return replace(reported, time=times)

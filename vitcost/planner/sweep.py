@@ -13,7 +13,7 @@ from vitcost.errors import ConfigError, NotCovered
 from vitcost.outside.arguments import flag, listed, optional, takes
 from vitcost.planner.arrays import load
 from vitcost.planner.chunk import Chunk
-from vitcost.planner.compare import spelled_flag
+from vitcost.planner.compare import Progress, spelled_flag
 from vitcost.planner.comparison_question import SCHEMA, asked_for
 from vitcost.planner.evaluate import Evaluator
 from vitcost.planner.grid import MOST_POINTS, Grid, Skipped, Vary, bounded, check_apart, skips
@@ -38,7 +38,6 @@ MOST_LISTED = 100_000
 # the most reports for one answer: more would keep a user waiting
 MOST_REPORTS = 1000
 
-Progress: TypeAlias = Callable[[int, int, str], None]
 Row: TypeAlias = dict[str, Any]
 Marks: TypeAlias = Callable[[Chunk], "list[bool]"]
 Pair: TypeAlias = "tuple[Amount | None, Amount | None]"
