@@ -201,12 +201,7 @@ def _low_bits(bits: int, block: int, codes: int) -> Callable[[Shape, int], Size]
     has moments in its own type."""
 
     def kept(shape: Shape, e: int) -> Size:
-        n = prod(shape)
-        if not isinstance(n, int):
-            raise NotCovered(
-                f"states in {bits} bits have no formula in sizes: tensors of under 4,096 "
-                f"elements are whole"
-            )
+        n = _elements(shape, bits)
         if n < _LEAST or n % block:
             return 2 * e * n + 4
         return 2 * (n * bits // 8 + 4 * (n // block) + 4 * codes) + 4
@@ -219,15 +214,20 @@ def _blocks(moments: int) -> Callable[[Shape, int], Size]:
     tensor with fewer than 4,096 elements has its moments in float32."""
 
     def kept(shape: Shape, e: int) -> Size:
-        n = prod(shape)
-        if not isinstance(n, int):
-            raise NotCovered(
-                "states in 8 bits have no formula in sizes: tensors of under 4,096 elements are "
-                "whole"
-            )
+        n = _elements(shape, 8)
         return moments * (4 * n if n < _LEAST else n + 4 * -(-n // _BLOCK))
 
     return kept
+
+
+def _elements(shape: Shape, bits: int) -> int:
+    n = prod(shape)
+    if not isinstance(n, int):
+        raise NotCovered(
+            f"states in {bits} bits have no formula in sizes: tensors of under 4,096 elements "
+            "are whole"
+        )
+    return n
 
 
 # m: m + β (g - m); v · β₂; v + g²; √v; / c; + ε; p, m, √v → p: torch/optim/adam.py, with or without

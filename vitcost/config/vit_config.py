@@ -346,7 +346,7 @@ class ViTConfig:
 
 FIELDS: Mapping[str, tuple[Any, Field]] = declared(ViTConfig)
 # may be given in place of a width, and then follow the model's width
-RATIOS = ("mlp_ratio", "attn_pool_mlp_ratio")
+RATIOS = {"mlp_ratio": "mlp_dim", "attn_pool_mlp_ratio": "attn_pool_mlp_dim"}
 
 _DEFAULTS: Mapping[str, Any] = {f.name: f.default for f in fields(ViTConfig)}
 _FLOOR = "; floor_img_size (--floor-img-size) drops the rest, as timm does"
@@ -387,11 +387,7 @@ def merged(base: Mapping[str, Any] | ViTConfig, overrides: Mapping[str, Any]) ->
 
             raise unknown_field(name, [*FIELDS, *RATIOS], overrides[name])
     # a replaced ratio also replaces the width that it sets
-    replaced = {
-        width: 0
-        for width, ratio in (("mlp_dim", "mlp_ratio"), ("attn_pool_mlp_dim", "attn_pool_mlp_ratio"))
-        if ratio in overrides
-    }
+    replaced = {RATIOS[name]: 0 for name in overrides if name in RATIOS}
     if isinstance(base, ViTConfig):
         base = {name: getattr(base, name) for name in FIELDS}
     return {**base, **replaced, **overrides}

@@ -145,7 +145,8 @@ def fully_sharded(
         times, padded = p.repeat(sizes), local(p, sizes, ranks)
         states = times * local(p, sizes, ranks, rank)
         trained = (times * padded, states, times) if p.trains else (0, 0, 0)
-        share = _sum(share, Share(times * padded, *trained))
+        more = times * padded, *trained
+        share = Share(*(before + n for before, n in zip(share, more, strict=True)))
     return share
 
 
@@ -201,7 +202,3 @@ def gathered(
         else:
             outside = outside + elements
     return ranks * outside, ranks * reduce(largest, layers.values(), 0)
-
-
-def _sum(a: Share, b: Share) -> Share:
-    return Share(*(x + y for x, y in zip(a, b, strict=True)))

@@ -172,7 +172,8 @@ class Evaluator:
             try:
                 data = report_on(model, workload(model.config, scenario)).to_dict()
                 if self.cards is not None and block.card is not None:
-                    self.cards.one(model.config, scenario, block.card, row, self.timed, filled)
+                    times = self.cards.one(model.config, scenario, block.card)
+                    self.cards.put(times, scenario.batch, row, self.timed, filled)
             except VitcostError as error:
                 filled.skipped[reason(error)] += 1
                 continue

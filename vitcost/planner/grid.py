@@ -40,7 +40,6 @@ _MOST_VALUES = 10**5
 Vary: TypeAlias = "Mapping[str, Any] | Iterable[str]"
 
 _SCENARIO = {field.name: field.type for field in fields(Scenario)}
-_RATIO: tuple[Any, Field] = (float | None, Field("ratio to embed_dim"))
 # a card can vary like a field; its name is checked when a time is predicted
 CARD = "gpu"
 # models can vary like the names of a command line
@@ -48,6 +47,15 @@ MODEL = "model"
 _COUNTED = (int, int | None, Pair)
 # every name that varies
 VARIED = tuple(dict.fromkeys([*FIELDS, *RATIOS, *_SCENARIO, *TEXT_FIELDS, CARD, MODEL]))
+# the type of each, and its allowed values; a field of a model of images is before one of a text's
+_KINDS: Mapping[str, tuple[Any, Field]] = {
+    MODEL: (str, Field("a model")),
+    CARD: (str, Field("a card")),
+    **TEXT_FIELDS,
+    **{name: (kind, Field("")) for name, kind in _SCENARIO.items()},
+    **dict.fromkeys(RATIOS, (float | None, Field("ratio to embed_dim"))),
+    **FIELDS,
+}
 
 
 class Axis(NamedTuple):
@@ -132,7 +140,7 @@ def grid(vary: "Vary | None") -> Grid:
         if axis.name in axes:
             raise ConfigError(f"{axis.name} varies twice")
         axes[axis.name] = axis
-    for width, ratio in (("mlp_dim", "mlp_ratio"), ("attn_pool_mlp_dim", "attn_pool_mlp_ratio")):
+    for ratio, width in RATIOS.items():
         if width in axes and ratio in axes:
             raise ConfigError(f"{width} and {ratio} vary, and each decides the other")
     return Grid(tuple(axes.values()))
@@ -221,19 +229,9 @@ def _listed(choices: Any) -> list[Any]:
 
 def _kind(name: str) -> tuple[Any, Field]:
     """The type of a field and its allowed values."""
-    if name in FIELDS:
-        return FIELDS[name]
-    if name in RATIOS:
-        return _RATIO
-    if name in _SCENARIO:
-        return _SCENARIO[name], Field("")
-    if name in TEXT_FIELDS:
-        return TEXT_FIELDS[name]
-    if name == CARD:
-        return str, Field("a card")
-    if name == MODEL:
-        return str, Field("a model")
-    raise unknown_field(name, VARIED)
+    if name not in _KINDS:
+        raise unknown_field(name, VARIED)
+    return _KINDS[name]
 
 
 def _checked(name: str, kind: Any, field: Field, value: Any) -> Any:

@@ -38,19 +38,10 @@ class Cards(NamedTuple):
         """A function for the time of all configs of a structure, made from one of them."""
         return clock(config, scenario, card, self.known.calibrations)
 
-    def one(
-        self,
-        config: Config,
-        scenario: Scenario,
-        card: Card,
-        row: Any,
-        names: Iterable[str],
-        to: Filled,
-    ) -> None:
-        """Stores the time of one row."""
+    def one(self, config: Config, scenario: Scenario, card: Card) -> Times:
+        """The times of one row."""
         time = predict(config, scenario, card, calibrations=self.known.calibrations)
-        of = Times(*(getattr(time, name) for name in Times._fields))
-        self.put(of, scenario.batch, row, names, to)
+        return Times(*(getattr(time, name) for name in Times._fields))
 
     def put(self, time: Times, batch: Any, rows: Any, names: Iterable[str], to: Filled) -> None:
         """Stores the times of some rows, and the quantities that follow from them."""

@@ -130,13 +130,11 @@ def _tables(config: str, data: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The list of tables at ``tool.vitcost.budget``."""
     tool = data.get("tool", {})
     section = tool.get("vitcost", {}) if isinstance(tool, dict) else {}
-    tables = section.get("budget") if isinstance(section, dict) else None
-    if isinstance(section, dict):
-        for key in section:
-            if key not in _TABLES:
-                raise ConfigError(
-                    _unknown(Place(config, None, f"tool.vitcost.{key}"), key, section)
-                )
+    section = section if isinstance(section, dict) else {}
+    tables = section.get("budget")
+    for key in section:
+        if key not in _TABLES:
+            raise _unknown(Place(config, None, f"tool.vitcost.{key}"), key, _TABLES)
     if tables is None:
         raise ConfigError(f"{config}: no budget: a budget is a table [[tool.vitcost.budget]]")
     if not isinstance(tables, list) or not all(isinstance(each, dict) for each in tables):
@@ -171,7 +169,7 @@ def _declared(
     known = (*KEYS, *TERMS, *QUANTITIES, *allowed)
     for key in table:
         if key not in known:
-            raise ConfigError(_unknown(places[key], key, known))
+            raise _unknown(places[key], key, known)
     if "model" not in table:
         raise ConfigError(f"{here}: model is missing")
     for key in ("name", "model"):
@@ -233,8 +231,7 @@ def _beside(config: str, model: str) -> str:
     return beside if is_path(beside) and ":" not in model else model
 
 
-def _unknown(place: Place, key: str, known: Any) -> str:
-    known = _TABLES if place.key.count(".") == 2 and "[" not in place.key else known
+def _unknown(place: Place, key: str, known: tuple[str, ...]) -> ConfigError:
     guesses = nearest(key, known, 1)
     hint = f"did you mean {guesses[0]!r}?" if guesses else f"allowed: {', '.join(known[:20])}, …"
-    return f"{place}: unknown key {key!r}; {hint}"
+    return ConfigError(f"{place}: unknown key {key!r}; {hint}")
