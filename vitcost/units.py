@@ -193,7 +193,7 @@ def parse_count(text: str, of: str = "") -> int:
     unit = re.escape(of.removesuffix("s"))
     bare = re.sub(rf"\s*{unit}s?\s*$", "", text, flags=re.IGNORECASE) if of else text
     like = f"17.6 G{of}" if of else "86.6 M"
-    return _parse(bare or text, _COUNTS, f"a count such as {like}", text)
+    return int(_parsed(bare or text, _COUNTS, f"a count such as {like}", text))
 
 
 def parse_bytes(text: str) -> int:
@@ -202,7 +202,7 @@ def parse_bytes(text: str) -> int:
     >>> parse_bytes("24 GB"), parse_bytes("24 GiB")
     (24000000000, 25769803776)
     """
-    return _parse(text, _BYTES, "bytes such as 24 GiB or 24 GB")
+    return int(_parsed(text, _BYTES, "bytes such as 24 GiB or 24 GB"))
 
 
 def parse_seconds(text: str) -> float:
@@ -237,10 +237,6 @@ def parse_amount(text: str) -> float:
     """
     plain = re.sub(_AROUND, "", text.strip(), flags=re.IGNORECASE)
     return float(_parsed(plain, _COUNTS, "a number such as 2.5 or 1.2k", text))
-
-
-def _parse(text: str, factors: dict[str, int], wanted: str, typed: str = "") -> int:
-    return int(_parsed(text, factors, wanted, typed))
 
 
 def exact(text: str) -> "Fraction":

@@ -154,12 +154,9 @@ def offer(name: str, text: str = "", *, python: bool = False) -> str:
     whole = (", " if python else " ").join(
         _spelled(flag, spelling.replace("{}", text), python) for flag, spelling in word.ours
     )
-    if not text and any("{}" in spelling for _, spelling in word.ours):
-        return f"{theirs} is {names} here{note}"
-    named = any("{}" in spelling for _, spelling in word.ours)
-    return (
-        f"{theirs} is {names} here: {whole}{note}" if named else f"{theirs} is {whole} here{note}"
-    )
+    if not any("{}" in spelling for _, spelling in word.ours):
+        return f"{theirs} is {whole} here{note}"
+    return f"{theirs} is {names} here{f': {whole}' if text else ''}{note}"
 
 
 def _spelled(name: str, spelling: str, python: bool) -> str:

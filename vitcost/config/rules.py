@@ -40,8 +40,8 @@ def _takes_any_image(c: Config) -> bool:
 def _keeps_its_image(c: Config) -> bool:
     """Whether the model takes only its own image size: relative positions belong to one grid, and
     timm's BEiT has no dynamic_img_size."""
-    relative = c.use_rel_pos_bias or c.use_shared_rel_pos_bias
-    return bool(relative or (c.model_class == "Beit" and not c.interpolate_pos_encoding))
+    beit = c.model_class == "Beit" and not c.interpolate_pos_encoding
+    return bool(c.has_relative_bias or beit)
 
 
 def _lacked(c: Config) -> Any:
@@ -106,10 +106,7 @@ RULES: tuple[tuple[Callable[[Config], Any], str], ...] = (
         "and has no reg_tokens and no fc_norm",
     ),
     (
-        lambda c: (
-            c.mask_ratio > 0
-            and (c.rope_type != "none" or c.use_rel_pos_bias or c.use_shared_rel_pos_bias)
-        ),
+        lambda c: c.mask_ratio > 0 and (c.rope_type != "none" or c.has_relative_bias),
         "mask_ratio is for a learned position embedding alone",
     ),
     (
@@ -146,12 +143,7 @@ RULES: tuple[tuple[Callable[[Config], Any], str], ...] = (
             c.dynamic_img_pad
             and not c.dynamic_img_size
             and c.remainder
-            and (
-                c.pos_embed != "none"
-                or c.rope_type != "none"
-                or c.use_rel_pos_bias
-                or c.use_shared_rel_pos_bias
-            )
+            and (c.pos_embed != "none" or c.rope_type != "none" or c.has_relative_bias)
         ),
         "dynamic_img_pad needs dynamic_img_size where a patch does not divide the image",
     ),
@@ -204,7 +196,7 @@ RULES: tuple[tuple[Callable[[Config], Any], str], ...] = (
     ),
     (
         lambda c: (
-            (c.use_rel_pos_bias or c.use_shared_rel_pos_bias)
+            c.has_relative_bias
             and not (
                 c.prefix_tokens == c.class_token == 1
                 and c.block_fn in ("Block", "ResPostBlock")

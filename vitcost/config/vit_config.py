@@ -307,6 +307,11 @@ class ViTConfig:
         return any(side % patch for side, patch in zip(self.features, self.patch_size, strict=True))
 
     @property
+    def has_relative_bias(self) -> bool:
+        """Whether a bias of the distance of two tokens is added to their score."""
+        return self.use_rel_pos_bias or self.use_shared_rel_pos_bias
+
+    @property
     def prefix_tokens(self) -> int:
         """The number of class, distillation and register tokens, which stand before the patches."""
         return self.class_token + self.dist_token + self.reg_tokens

@@ -274,8 +274,7 @@ def _code(c: ViTConfig, training: bool) -> Code:
         or c.rope_type != "none"
         or c.qk_norm
         or c.scale_attn_norm
-        or c.use_rel_pos_bias
-        or c.use_shared_rel_pos_bias
+        or c.has_relative_bias
     )
     if code.attention != "mha" or (training and not extras):
         return code
