@@ -3,7 +3,7 @@
 from collections.abc import Generator, Iterator, Mapping, Sequence
 
 from vitcost.engine.ops import Axis, Op, Size, Sizes, Tensor
-from vitcost.engine.tree import Node
+from vitcost.engine.tree import Node, ops_of
 
 __all__ = [
     "BIAS",
@@ -168,7 +168,7 @@ def fuse(node: Node, masks: frozenset[Tensor] = frozenset()) -> Node:
         if item.group == BIAS:
             body.append(item)
         elif item.group:
-            group += _ops(item)
+            group += [item] if isinstance(item, Op) else ops_of(item)
         else:
             body.append(fuse(item, masks) if isinstance(item, Node) else item)
     inputs = tuple(t for t in node.inputs if t not in masks)
@@ -279,14 +279,6 @@ def _source(t: Tensor, writers: Mapping[Tensor, Op]) -> tuple[Tensor, bool]:
         copied = copied or writers[t].kind == "copy"
         t = writers[t].reads[0]
     return t, copied
-
-
-def _ops(item: Op | Node) -> Iterator[Op]:
-    if isinstance(item, Op):
-        yield item
-    else:
-        for inner in item.body:
-            yield from _ops(inner)
 
 
 def decompose(parts: tuple[Op, ...], operands: Sequence[Tensor], half: bool) -> Iterator[Op]:

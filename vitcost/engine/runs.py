@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import takewhile
 
 from vitcost.engine.ops import Axis, Op, Sizes, Tensor
-from vitcost.engine.tree import APART, Copy, Count, Node, Run
+from vitcost.engine.tree import APART, Copy, Count, Node, Run, nodes_of
 from vitcost.errors import NotCovered
 
 __all__ = [
@@ -19,13 +19,8 @@ def has_runs(node: Node) -> bool:
 
 def run_axes(node: Node) -> tuple[Axis, ...]:
     """The axes that count the layers of runs."""
-    axes: dict[Axis, None] = {}
-    for item in node.body:
-        if isinstance(item, Node):
-            if item.run is not None:
-                axes[item.run.layers.axis] = None
-            axes |= dict.fromkeys(run_axes(item))
-    return tuple(axes)
+    runs = (each.run for each in nodes_of(node) if each.run is not None)
+    return tuple(dict.fromkeys(run.layers.axis for run in runs))
 
 
 def set_depths(node: Node, layers: Mapping[Axis, int]) -> Node:

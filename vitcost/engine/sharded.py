@@ -28,7 +28,7 @@ from vitcost.engine.gradients import Layout
 from vitcost.engine.live import Place
 from vitcost.engine.ops import Op, Size, Sizes, Tensor, ceil_div, numel
 from vitcost.engine.parameters import wholes
-from vitcost.engine.tree import APART, REGION, Count, Node, ops_of
+from vitcost.engine.tree import APART, REGION, Count, Node, nodes_of, ops_of
 
 __all__ = [
     "ROOT",
@@ -72,15 +72,14 @@ def _wrapped(node: Node, numbers: Iterator[int]) -> Node:
         return node
     if node.run is not None and node.type != REGION:
         return node._replace(unit=f"unit {next(numbers)}")
-    body = (item if isinstance(item, Op) else _wrapped(item, numbers) for item in node.body)
-    return node._replace(body=tuple(body))
+    return node.each(lambda item: _wrapped(item, numbers))
 
 
 def unit_sizes(tree: Node, sizes: Sizes, ranks: Size) -> Sizes:
     """The sizes of the axes of the units' storages: the ranks, and for each unit the number of all
     its elements on a rank, and of those that train."""
     units = Sizes(N=ranks)
-    for unit in _units(tree):
+    for unit in (node for node in nodes_of(tree) if node.unit):
         everything: Size = 0
         trained: Size = 0
         for parameter, trains, layers in {each[0]: each for each in _parameters(unit)}.values():
@@ -94,14 +93,6 @@ def unit_sizes(tree: Node, sizes: Sizes, ranks: Size) -> Sizes:
             trained = trained + trains * local
         units[unit.unit], units[_trained(unit)] = everything, trained
     return units
-
-
-def _units(node: Node) -> Iterator[Node]:
-    if node.unit:
-        yield node
-    for item in node.body:
-        if isinstance(item, Node):
-            yield from _units(item)
 
 
 def _trained(unit: Node) -> str:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from vitcost.engine.ops import Axis, Op, Size, Sizes, Tensor
 from vitcost.engine.runs import has_runs
-from vitcost.engine.tree import Node
+from vitcost.engine.tree import Node, nodes_of
 from vitcost.errors import NotCovered
 
 __all__ = ["SEQUENCES", "split", "split_sizes"]
@@ -96,7 +96,7 @@ class _Split:
                 body += self.layers(item)
             else:
                 inside = self.node(item, layer or item.run is not None)
-                divides = divides or any(_is_region(child) for child in _nodes(item))
+                divides = divides or any(_is_region(child) for child in nodes_of(item))
                 body.append(inside)
         if node.run is not None and not divides:
             raise NotCovered(f"tensor parallel does not cover layers of type {node.type}")
@@ -248,10 +248,3 @@ def _divided(axes: tuple[Axis, ...], share: str) -> tuple[Axis, ...]:
 def _is_region(node: Node) -> bool:
     """Whether it is an attention or an MLP: a module with several linear layers side by side."""
     return sum(isinstance(item, Node) and item.type == "Linear" for item in node.body) > 1
-
-
-def _nodes(node: Node) -> Iterable[Node]:
-    for item in node.body:
-        if isinstance(item, Node):
-            yield item
-            yield from _nodes(item)

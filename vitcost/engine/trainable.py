@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from vitcost.engine.ops import Axis, Op, Sizes, Tensor
 from vitcost.engine.parts import part_of
 from vitcost.engine.runs import chained, cut_at, has_runs
-from vitcost.engine.tree import Node
+from vitcost.engine.tree import Node, nodes_of
 from vitcost.errors import UnknownName
 
 __all__ = ["adapt", "freeze"]
@@ -50,20 +50,11 @@ def adapt(tree: Node, names: tuple[str, ...], rank: Axis) -> Node:
     ``y = W x + scale · B A x``: W is frozen, A has ``rank`` rows, B as many columns, no biases.
     Raises ``UnknownName`` for a name that no linear layer of the model has.
     """
-    known = dict.fromkeys(_linear(tree))
+    known = dict.fromkeys(node.name for node in nodes_of(tree) if node.type == "Linear")
     for name in names:
         if name not in known:
             raise UnknownName("lora_layers", name, known, f"linear layers: {', '.join(known)}")
     return _adapted(tree, names, rank)
-
-
-def _linear(node: Node) -> Iterator[str]:
-    """The names of linear layers, in the order of the forward."""
-    if node.type == "Linear":
-        yield node.name
-    for item in node.body:
-        if isinstance(item, Node):
-            yield from _linear(item)
 
 
 def _adapted(node: Node, names: tuple[str, ...], rank: Axis) -> Node:

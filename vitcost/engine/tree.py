@@ -16,6 +16,7 @@ __all__ = [
     "Run",
     "joined",
     "linear",
+    "nodes_of",
     "norm",
     "ops_of",
 ]
@@ -105,9 +106,7 @@ class Copy:
         self.known = known
 
     def node(self, node: Node) -> Node:
-        body = [self.op(item) if isinstance(item, Op) else self.node(item) for item in node.body]
-        return node._replace(
-            body=tuple(body),
+        return node.each(self.node, self.op)._replace(
             inputs=self.all(node.inputs),
             output=self.read(node.output),
             held=self.all(node.held) if node.held else (),
@@ -154,6 +153,14 @@ def ops_of(node: Node) -> Iterator[Op]:
             yield item
         else:
             yield from ops_of(item)
+
+
+def nodes_of(node: Node) -> Iterator[Node]:
+    """The node and every node inside it, each before those that it contains."""
+    yield node
+    for item in node.body:
+        if isinstance(item, Node):
+            yield from nodes_of(item)
 
 
 class Module:
