@@ -251,14 +251,12 @@ def parse_size(text: str) -> int | Pair:
     >>> parse_size("256x192")
     (256, 192)
     """
-    parts = text.lower().split("x")
     try:
-        numbers = [int(part) for part in parts]
+        numbers = [int(part) for part in text.lower().split("x")]
+        height, width = numbers if len(numbers) > 1 else numbers * 2
     except ValueError:
         raise ConfigError(f"a size is N or HxW, got {shown(text)}") from None
-    if len(numbers) > 2:
-        raise ConfigError(f"a size is N or HxW, got {shown(text)}")
-    return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
+    return height if len(numbers) == 1 else (height, width)
 
 
 def parse(name: str, kind: Any, field: Field, text: str) -> Any:

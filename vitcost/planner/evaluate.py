@@ -30,7 +30,7 @@ from vitcost.planner.grid import CARD, Axis, Grid, reason
 from vitcost.planner.report_formulas import Plan
 from vitcost.planner.structures import DESCRIBED, Structure, structure
 from vitcost.planner.timing import ON_CARD, Cards
-from vitcost.zoo import Base, completed, resolve
+from vitcost.zoo import Base, Resolved, completed, resolve
 
 __all__ = ["Evaluator"]
 
@@ -167,8 +167,7 @@ class Evaluator:
         ZeRO: ranks round up each tensor and distribute tensors by size, so no polynomial gives
         these numbers."""
         for row in rows.tolist():
-            model = resolve(self.base, **block.fields, **self._point(row, at))
-            scenario = replace(block.scenario, batch=self._batch(block, row, at))
+            model, scenario = self._asked(block, row, at)
             try:
                 data = report_on(model, workload(model.config, scenario)).to_dict()
                 if self.cards is not None and block.card is not None:
@@ -182,10 +181,12 @@ class Evaluator:
             filled.done[row] = True
             filled.peak_is[row] = data["memory"]["training"]["peak_is"]
 
-    def _batch(self, block: _Block, row: int, at: Mapping[str, Any]) -> int:
-        varied = [axis for axis in self.inside if axis.name == "batch"]
-        batches = [int(axis.value(int(at[axis.name][row]))) for axis in varied]
-        return batches[0] if batches else block.scenario.batch
+    def _asked(self, block: _Block, row: int, at: Mapping[str, Any]) -> tuple[Resolved, Scenario]:
+        """The model and the scenario of one row."""
+        sizes = {axis.name: axis.value(int(at[axis.name][row])) for axis in self.inside}
+        batch = int(sizes.pop("batch", block.scenario.batch))
+        model = resolve(self.base, **block.fields, **sizes)
+        return model, replace(block.scenario, batch=batch)
 
     def _block_of(self, number: int, row: int, at: Mapping[str, Any]) -> _Block | str:
         """The block of a row, or the reason why its flags contradict each other."""
@@ -242,14 +243,10 @@ class Evaluator:
                 ok &= ~bad
         return np.flatnonzero(ok)
 
-    def _point(self, row: int, at: Mapping[str, Any]) -> dict[str, Any]:
-        """The sizes of one row."""
-        return {axis.name: axis.value(int(at[axis.name][row])) for axis in self._sizes()}
-
     def _refused(self, block: _Block, row: int, at: Mapping[str, Any]) -> str:
         """The message of a report on a combination that a rule forbids."""
         try:
-            resolve(self.base, **block.fields, **self._point(row, at))
+            self._asked(block, row, at)
         except VitcostError as error:
             return reason(error)
         raise AssertionError("a sweep refuses what a report takes")
@@ -264,9 +261,7 @@ class Evaluator:
         self._reported[key] += rows.size
         if self._reported[key] < DESCRIBED:
             return None
-        row = rows[0]
-        model = resolve(self.base, **block.fields, **self._point(row, at))
-        scenario = replace(block.scenario, batch=self._batch(block, row, at))
+        model, scenario = self._asked(block, rows[0], at)
         constants = self._constants(block, scenario.batch)
         formulas = structure(model, scenario, self.names, constants, self.cards, block.card)
         self._structures[key] = formulas

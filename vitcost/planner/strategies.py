@@ -1,6 +1,7 @@
 """The ways to divide a training step among cards, and the ways that a run may use."""
 
 from collections.abc import Iterator, Mapping
+from itertools import product
 from math import gcd, isqrt
 from typing import NamedTuple
 
@@ -114,10 +115,8 @@ def strategies(run: Workload, job: Job, fixed: Fixed, most: int) -> Iterator[Str
         both = [False, True] if tensor > 1 else [False]
         if fixed.sequence_parallel is not None:
             both = [sequence for sequence in both if sequence == fixed.sequence_parallel]
-        for zero in wanted:
-            for sequence in both:
-                for checkpointing in checkpoints:
-                    yield Strategy(zero, data, tensor, sequence, pipeline, checkpointing)
+        for zero, sequence, checkpointing in product(wanted, both, checkpoints):
+            yield Strategy(zero, data, tensor, sequence, pipeline, checkpointing)
 
 
 def _check_batch(job: Job, pipeline: int, tensors: list[int], fixed: Fixed) -> None:

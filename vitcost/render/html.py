@@ -357,10 +357,8 @@ def _shares(table: Table, row: Row, times: int) -> list[float | None]:
 
 def _repeat(table: Table, row: Row) -> int:
     """How many equal layers a row stands for."""
-    for column, value in zip(table.columns, row.cells, strict=True):
-        if column.title == "×" and isinstance(value, int):
-            return value
-    return 1
+    cells = zip(table.columns, row.cells, strict=True)
+    return next((n for column, n in cells if column.title == "×" and isinstance(n, int)), 1)
 
 
 def _sorts(column: Column) -> tuple[str, str]:
