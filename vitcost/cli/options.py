@@ -8,15 +8,7 @@ from typing import Any
 import click
 
 from vitcost.cli.command import Flag, Option, options
-from vitcost.cli.flag_values import (
-    FILE,
-    SWITCH,
-    FieldValue,
-    Gpu,
-    ModelName,
-    Whole,
-    Words,
-)
+from vitcost.cli.flag_values import FILE, SWITCH, FieldValue, Gpu, ModelName, Whole, Words
 from vitcost.config.fields import Field, Pair
 from vitcost.config.scenario import CHOICES, HELP, Scenario
 from vitcost.config.vit_config import FIELDS, RATIOS

@@ -119,11 +119,7 @@ else:
         function."""
         if "__annotations__" in body or sys.version_info < (3, 14):
             return tuple(body.get("__annotations__", ()))
-        from annotationlib import (
-            Format,
-            call_annotate_function,
-            get_annotate_from_class_namespace,
-        )
+        from annotationlib import Format, call_annotate_function, get_annotate_from_class_namespace
 
         annotate = get_annotate_from_class_namespace(body)
         return tuple(call_annotate_function(annotate, Format.FORWARDREF) if annotate else ())
