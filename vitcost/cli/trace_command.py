@@ -19,13 +19,9 @@ vitcost report build.json.gz --batch 64
 """
 
 
+_SCENARIOS = "Scenarios, every combination of what is listed"
 _LISTS: list[Flag] = [
-    (
-        f"--{name.replace('_', '-')}",
-        said,
-        {"default": lists, "show_default": True, "metavar": "LIST"},
-    )
-    for name, lists, said in SWEPT
+    (f"--{name.replace('_', '-')}", said, {"default": lists}) for name, lists, said in SWEPT
 ]
 
 
@@ -42,7 +38,7 @@ _LISTS: list[Flag] = [
             metavar="FILE",
             help="the file, gzipped where it ends in .gz",
         ),
-        *options(_LISTS, section="Scenarios, every combination of what is listed"),
+        *options(_LISTS, section=_SCENARIOS, show_default=True, metavar="LIST"),
     ],
 )
 def command(file: str, **flags: Any) -> None:

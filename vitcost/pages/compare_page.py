@@ -7,7 +7,7 @@ from vitcost.page import Column, Page, Row, Table, Value, in_words, shown
 from vitcost.pages.skipped import skipped_notes, spelled
 from vitcost.planner.changes import NUMBERS
 from vitcost.planner.compare import Comparison
-from vitcost.planner.compared import Compared, Why, label, relative
+from vitcost.planner.compared import Compared, Why, label
 from vitcost.planner.pareto import said
 
 __all__ = ["AT_MOST", "compare_page"]
@@ -52,7 +52,7 @@ def _answer(comparison: Comparison) -> tuple[str, ...]:
     most = []
     for name in comparison.shown:
         more = QUANTITIES[name].more
-        ratios = relative((each.quantities[name] for each in comparison.compared), more)
+        ratios = comparison.ratios(name)
         best = [each for each, ratio in zip(comparison.compared, ratios, strict=True) if ratio == 1]
         # among equal models none is called the best
         if len(best) == 1 and len(comparison.compared) > 1:
@@ -77,10 +77,7 @@ def _title(name: str) -> str:
 
 
 def _table(comparison: Comparison, names: tuple[str, ...]) -> Table:
-    best = [
-        relative((each.quantities[name] for each in comparison.compared), QUANTITIES[name].more)
-        for name in names
-    ]
+    best = [comparison.ratios(name) for name in names]
     varied = list(comparison.compared[0].varied)
     columns = [Column("model"), *(Column(name) for name in varied)]
     for name in names:

@@ -63,10 +63,7 @@ class Comparison(Result):
     def rows(self) -> Iterator[dict[str, Any]]:
         """One flat row for each model, with its relative numbers last:
         ``pandas.DataFrame(found.rows())``."""
-        best = {
-            name: relative((each.quantities[name] for each in self.compared), QUANTITIES[name].more)
-            for name in self.names
-        }
+        best = {name: self.ratios(name) for name in self.names}
         timed = any(name in TIMED for name in self.names)
         front = self.front()
         for i, each in enumerate(self.compared):
@@ -79,6 +76,10 @@ class Comparison(Result):
                 **{f"relative_{name}": best[name][i] for name in self.names},
                 **({} if self.pareto is None else {"pareto": i in front}),
             }
+
+    def ratios(self, name: str) -> list[float | None]:
+        """A quantity of each model over the best of all."""
+        return relative((each.quantities[name] for each in self.compared), QUANTITIES[name].more)
 
     def plot(self, path: str, **parts: str | None) -> None:
         """Draws quantities of the models in a PNG, SVG or PDF file: ``x``, ``y``, ``size`` and
