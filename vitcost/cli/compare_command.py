@@ -26,7 +26,7 @@ from vitcost.planner.grid import MODEL
 from vitcost.planner.named import named
 from vitcost.planner.pareto import pair_of
 from vitcost.planner.parquet import write_rows
-from vitcost.planner.plot import check_file, picture_of
+from vitcost.planner.plot import PARTS, check_file, picture_of
 from vitcost.render import SUFFIXES
 
 if TYPE_CHECKING:
@@ -48,8 +48,6 @@ vitcost compare vit_base_patch16_224 -b 64 -g l4 -g t4 --price 0.5
 """
 
 
-# the parts of a plot that show a quantity
-_PARTS = ("x", "y", "size", "color")
 _OF_PLOT = {"type": Words(QUANTITIES), "metavar": "QUANTITY", "section": "The plot"}
 _FLAGS: tuple[Flag, ...] = (
     ("--all-timm", "every name of timm, all 1,371, beside each MODEL", SWITCH),
@@ -121,7 +119,7 @@ def command(why: bool, plot: str | None, output: str | None, **flags: Any) -> No
         raise click.UsageError("--seed needs --sample")
     if sample is not None and not vary:
         raise click.UsageError("--sample needs --vary, from whose combinations it draws")
-    parts = {name: flags[name] for name in _PARTS if flags[name]}
+    parts = {name: flags[name] for name in PARTS if flags[name]}
     if plot is not None:
         check_file(plot)
         if output == plot:

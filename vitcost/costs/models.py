@@ -84,17 +84,15 @@ def matching(query: str = "") -> list[str]:
 
 def _row(name: str) -> ModelRow:
     family = name.replace("-", "_").partition("_")[0]
-    traced = digests.entries().get(name)
-    if traced is not None:
-        high, wide = traced.image[-2:]
-        source = f"{digests.library(name)}, {traced.kind}"
-        return ModelRow(name, family, (high, wide), traced.params, traced.macs, source, "traced")
-    refused = digests.refused().get(name)
-    if refused is not None:
-        high, wide = refused.image[-2:]
-        source = f"{digests.library(name)}, {refused.kind}; memory and time are not known: "
-        numbers = (high, wide), refused.params, refused.macs, source + refused.reason
-        return ModelRow(name, family, *numbers, "counted")
+    traced, refused = digests.entries().get(name), digests.refused().get(name)
+    counted = traced or refused
+    if counted is not None:
+        high, wide = counted.image[-2:]
+        source = f"{digests.library(name)}, {counted.kind}"
+        if refused and not traced:
+            source += f"; memory and time are not known: {refused.reason}"
+        numbers = (high, wide), counted.params, counted.macs
+        return ModelRow(name, family, *numbers, source, "traced" if traced else "counted")
     model = resolve(name)
     config = model.config
     params, flops = definition(config)

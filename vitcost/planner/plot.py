@@ -13,10 +13,12 @@ from vitcost.planner.labels import places
 from vitcost.planner.pareto import front, oriented
 from vitcost.units import Scale, common
 
-__all__ = ["DRAWN", "Picture", "check_file", "conditions", "picture_of", "plot"]
+__all__ = ["DRAWN", "PARTS", "Picture", "check_file", "conditions", "picture_of", "plot"]
 
 # the quantities on the axes, unless the caller names others
 DRAWN = ("flops", "train_memory")
+# the parts of a plot that show a quantity
+PARTS = ("x", "y", "size", "color")
 SUFFIXES = (".png", ".svg", ".pdf")
 
 # the most points that get labels: more do not fit into a picture
@@ -50,8 +52,7 @@ class Picture(NamedTuple):
     @property
     def parts(self) -> dict[str, str]:
         """The quantity of each part (axis, size, colour) that shows one."""
-        names = {"x": self.x, "y": self.y, "size": self.size, "color": self.color}
-        return {part: name for part, name in names.items() if name}
+        return {part: getattr(self, part) for part in PARTS if getattr(self, part)}
 
     @property
     def timed(self) -> bool:
@@ -77,7 +78,7 @@ def picture_of(
     (('flops', 'params'), ('macs', 'params'))
     """
     for part in parts:
-        if part not in ("x", "y", "size", "color"):
+        if part not in PARTS:
             raise ConfigError(f"a plot has x, y, size and color, and no {part}")
     named = {part: known([name])[0] for part, name in parts.items() if name is not None}
     others = known(pareto or quantities or DRAWN)

@@ -45,11 +45,8 @@ def formulas_of(model: Resolved, scenario: Scenario) -> dict[str, tuple[str, str
         terms = sorted(polynomial.terms.items(), key=lambda term: -_value(term[0], term[1], sizes))
         letters = " + ".join(_spelled(product, n, {}) for product, n in terms)
         numbers = " + ".join(_spelled(product, n, sizes) for product, n in terms)
-        answers[name] = (
-            letters,
-            numbers,
-            str(sum(_value(product, n, sizes) for product, n in terms)),
-        )
+        total = sum(_value(product, n, sizes) for product, n in terms)
+        answers[name] = letters, numbers, str(total)
     return answers
 
 
