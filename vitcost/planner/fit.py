@@ -178,17 +178,17 @@ def _check(scenario: Scenario, named: bool) -> None:
         )
 
 
-def _rows(asked: Fit, run: Workload, cards: Sequence[Card]) -> tuple[FitRow, ...]:
+def _rows(question: Fit, run: Workload, cards: Sequence[Card]) -> tuple[FitRow, ...]:
     """One row for each card, with the attention kernels that the card has."""
     groups: dict[Scenario | None, list[Card]] = {}
     for row in cards:
-        groups.setdefault(_runs(run.scenario, row, asked.named), []).append(row)
+        groups.setdefault(_runs(run.scenario, row, question.named), []).append(row)
     by_card: dict[Card, FitRow] = {}
     for runs, group in groups.items():
         if runs is None:
             rows = [FitRow(row.name, fits=False, memory="no kernel") for row in group]
         else:
-            rows = _alike(asked, run, runs, group)
+            rows = _alike(question, run, runs, group)
         by_card.update(zip(group, rows, strict=True))
     return tuple(by_card[row] for row in cards)
 
@@ -204,9 +204,9 @@ def _runs(scenario: Scenario, row: Card, named: bool) -> Scenario | None:
         return None
 
 
-def _alike(asked: Fit, run: Workload, runs: Scenario, cards: Sequence[Card]) -> list[FitRow]:
+def _alike(question: Fit, run: Workload, runs: Scenario, cards: Sequence[Card]) -> list[FitRow]:
     """The rows of all cards that run the same kernels, those of ``runs``."""
-    model, reserve, on_card_run = asked.model, asked.reserve, run.under(runs)
+    model, reserve, on_card_run = question.model, question.reserve, run.under(runs)
     of = needs(on_card_run)
     limits = {
         row: (reserve.leaves(row, runs.software), row.capacity_bytes)
@@ -215,7 +215,7 @@ def _alike(asked: Fit, run: Workload, runs: Scenario, cards: Sequence[Card]) -> 
     }
     batches = largest_batches(on_card_run, of, {each for both in limits.values() for each in both})
     beside_reserve = {limit for limit, _ in limits.values()}
-    sizes = {name: largest_sizes(name, model, runs, beside_reserve) for name in asked.largest}
+    sizes = {name: largest_sizes(name, model, runs, beside_reserve) for name in question.largest}
     others: dict[tuple[str, Kernels], tuple[Way, ...]] = {}
     rows = []
     for row in cards:
@@ -224,15 +224,15 @@ def _alike(asked: Fit, run: Workload, runs: Scenario, cards: Sequence[Card]) -> 
             continue
         limit, bare = limits[row]
         offered: tuple[Way, ...] = ()
-        if of(asked.wanted).total_bytes > limit:
+        if of(question.wanted).total_bytes > limit:
             kind = half(row), kernels_on(row)
             if kind not in others:
-                others[kind] = ways(run, row, pulled=asked.named)
+                others[kind] = ways(run, row, pulled=question.named)
             offered = others[kind]
-            if asked.named and run.training:
+            if question.named and run.training:
                 offered = (*offered, *smaller(model, run, row, limit))
             offered = fitting(offered, partial(reserve.headroom, row, software=runs.software))
-            if asked.named:
+            if question.named:
                 offered = timed(offered, model, run.scenario, row)
                 offered = telling(sized(offered, model, run, row, limit))
         asked_sizes: dict[str, Any] = {
@@ -240,7 +240,7 @@ def _alike(asked: Fit, run: Workload, runs: Scenario, cards: Sequence[Card]) -> 
         }
         used = of(batches[limit] or on_card_run.least_batch)
         rows.append(
-            _row(row, used, of(asked.wanted), reserve, runs.software)._replace(
+            _row(row, used, of(question.wanted), reserve, runs.software)._replace(
                 largest_batch=batches[limit],
                 largest_batch_bare=batches[bare],
                 ways=offered,
