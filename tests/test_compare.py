@@ -357,8 +357,8 @@ def test_a_row_of_many_cards_costs_one_time_and_a_batch_one_report(tmp_path: Pat
     finally:
         sys.setprofile(None)
     assert len(list(found.rows())) == 12
-    assert {name: calls[name] for name in ("predicted", "report_on", "load_cards")} == {
-        "predicted": 12,
+    assert {name: calls[name] for name in ("predict", "report_on", "load_cards")} == {
+        "predict": 12,
         "report_on": 4,
         "load_cards": 1,
     }

@@ -47,8 +47,8 @@ def asked(
 def check_stated(card: Card, figure: float | None, name: str) -> None:
     """Refuses a card without a figure that the question needs: it is asked for, not guessed.
 
-    >>> from vitcost.hardware.specs import card
-    >>> check_stated(card("mine,memory_gb=24"), None, "link_gbps")
+    >>> from vitcost.hardware.specs import own_card
+    >>> check_stated(own_card("mine", {"memory_gb": 24}), None, "link_gbps")
     Traceback (most recent call last):
     vitcost.errors.NotCovered: no source states link_gbps of mine; give it: -g 'mine,link_gbps=…'
     """

@@ -34,6 +34,7 @@ def gridded(
     model: Model, wanted: Wanted, many: Many, skipped: "Counter[str]", tell: Tell
 ) -> Iterator[Compared]:
     """The rows of a model, one for each valid combination, in order; ``tell`` is called for each.
+    Raises ``VitcostError`` if the model itself is refused, or a combination has an unknown name.
 
     >>> from vitcost.planner.grid import grid
     >>> from vitcost.planner.comparison_question import asked_for
@@ -67,7 +68,16 @@ def reported(
     may_lack: bool = True,
 ) -> Iterator[Compared]:
     """The row of a combination of values, from a report on it. Without a report it is counted as
-    skipped if the model ``may_lack`` it, and refused else."""
+    skipped if the model ``may_lack`` it, and refused else.
+
+    >>> from vitcost.planner.grid import grid
+    >>> from vitcost.planner.comparison_question import asked_for
+    >>> wanted, skipped = asked_for(grid(None), {}, ["params"], None), Counter()
+    >>> list(reported("vit_base_patch16_224", wanted, Many(), skipped, {"num_heads": 7}))
+    []
+    >>> skipped.total()
+    1
+    """
     try:
         row = row_of(many.report(model, **wanted.flags, **point).to_dict(), wanted)
     except VitcostError as error:
