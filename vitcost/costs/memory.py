@@ -113,8 +113,8 @@ def step(run: Workload, *, rank: int | None = None) -> Training:
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.zoo import resolve
     >>> base = workload(resolve("vit_base_patch16_224").config, Scenario(batch=64, mode="train"))
-    >>> own = step(base)
-    >>> own.weights_bytes == 4 * 86_567_656, own.peak_bytes, own.peak_at
+    >>> memory = step(base)
+    >>> memory.weights_bytes == 4 * 86_567_656, memory.peak_bytes, memory.peak_at
     (True, 8730708904, 'backward of blocks.11.mlp.fc2')
     """
     if run.no_step:
@@ -247,8 +247,8 @@ def step_bound(memory: Training, run: Workload, *, rank: int | None = None) -> S
 
     >>> from vitcost.zoo import resolve
     >>> base = workload(resolve("vit_base_patch16_224").config, Scenario(batch=64, mode="train"))
-    >>> own = step(base)
-    >>> own.peak_is, 1 <= step_bound(own, base).total_bytes / (own.peak_bytes or 0) < 1.01
+    >>> memory = step(base)
+    >>> memory.peak_is, 1 <= step_bound(memory, base).total_bytes / (memory.peak_bytes or 0) < 1.01
     ('exact', True)
     """
     from vitcost.costs.bounded import bound_of_passes
@@ -291,10 +291,10 @@ def moment(memory: Training, run: Workload, look: int | None) -> PeakParts:
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.zoo import resolve
     >>> base = workload(resolve("vit_base_patch16_224").config, Scenario(batch=64, mode="train"))
-    >>> own = step(base)
-    >>> sum(moment(own, base, step_peak(own, base).look)) == own.peak_bytes
+    >>> memory = step(base)
+    >>> sum(moment(memory, base, step_peak(memory, base).look)) == memory.peak_bytes
     True
-    >>> moment(own, base, None).temporary_bytes == 4 * 86_567_656 + 4  # copies, and a loss
+    >>> moment(memory, base, None).temporary_bytes == 4 * 86_567_656 + 4  # copies, and a loss
     True
     """
     if look is None:

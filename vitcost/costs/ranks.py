@@ -53,8 +53,8 @@ def shards_bytes(run: Workload) -> Size:
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.config.scenario import Scenario
     >>> from vitcost.zoo import resolve
-    >>> own = workload(resolve("convnext_tiny").config, Scenario(mode="train", zero=2, ranks=2))
-    >>> shards_bytes(own) == 4 * share_of(own, None).weights
+    >>> sharded = workload(resolve("convnext_tiny").config, Scenario(mode="train", zero=2, ranks=2))
+    >>> shards_bytes(sharded) == 4 * share_of(sharded, None).weights
     True
     """
     how, e, sizes = run.scenario, run.param_bytes, run.sizes

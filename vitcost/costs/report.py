@@ -122,8 +122,8 @@ def with_times(reported: Report, gpu: "Gpus", **given: Any) -> Report:
     """The report with the time on each card; ``given`` is as for ``hardware.timed.timed``, and so
     are the errors, ``VitcostError``.
 
-    >>> own = report_in(resolve("vit_base_patch16_224"), Scenario(batch=64))
-    >>> [time.gpu for time in with_times(own, ["l4", "t4"]).time]
+    >>> reported = report_in(resolve("vit_base_patch16_224"), Scenario(batch=64))
+    >>> [time.gpu for time in with_times(reported, ["l4", "t4"]).time]
     ['l4', 't4']
     """
     # imported only for a page with a card
@@ -210,8 +210,8 @@ def report_on(model: Resolved, run: Workload) -> Report:
     ``VitcostError`` for a scenario that is not covered.
 
     >>> found = resolve("vit_base_patch16_224")
-    >>> own = report_on(found, workload(found.config, Scenario()))
-    >>> own.params, own.flops.macs_forward
+    >>> reported = report_on(found, workload(found.config, Scenario()))
+    >>> reported.params, reported.flops.macs_forward
     (86567656, 17563828224)
     """
     scenario = run.scenario

@@ -147,8 +147,8 @@ class Report(Result):
         Raises ``NotCovered`` if the exact peak is not known.
 
         >>> from vitcost import report
-        >>> own = report("vit_base_patch16_224", batch=64)
-        >>> max(m.total_bytes for m in own.moments()) == own.training.peak_bytes
+        >>> reported = report("vit_base_patch16_224", batch=64)
+        >>> max(m.total_bytes for m in reported.moments()) == reported.training.peak_bytes
         True
         """
         # imported only for pages with pictures

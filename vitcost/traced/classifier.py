@@ -39,8 +39,8 @@ def run(head: Head, classes: int, batch: int) -> Pass:
     the last layer, and in training also of the cross entropy and of the layer's backward.
     Parameters outlive the pass, so their storages are -1; other storages are numbered in order.
 
-    >>> own = Head("head", 8, True, 1000, 5, "fp32", training=False)
-    >>> [(o.name, o.flops, o.writes[0].shape) for o in run(own, 5, 2).operators]
+    >>> head = Head("head", 8, True, 1000, 5, "fp32", training=False)
+    >>> [(o.name, o.flops, o.writes[0].shape) for o in run(head, 5, 2).operators]
     [('addmm', (160,), ((2,), (5,)))]
     """
     calls = _forward(head, classes, batch)
