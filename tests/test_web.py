@@ -30,7 +30,7 @@ from vitcost.page import shown
 from vitcost.planner.budget import budget
 from vitcost.planner.largest import largest_convex
 from vitcost.render.mathml import mathml
-from vitcost.web import PYODIDE, RUNTIME, packed, web
+from vitcost.web import _PARTLY, PYODIDE, RUNTIME, packed, web
 from vitcost.web.answer import answer, as_budget, as_command, as_python, asked_of
 from vitcost.web.controls import CONTROLS, FIRST, given
 from vitcost.web.formula import formulas_of
@@ -89,6 +89,13 @@ def bare(source: bytes) -> str:
         ):
             node.body = node.body[1:]
     return ast.dump(tree)
+
+
+def test_every_module_that_is_packed_by_its_name_exists() -> None:
+    root = Path(vitcost.__file__).parent
+    for folder, modules in _PARTLY.items():
+        missing = [name for name in modules.split() if not (root / folder / f"{name}.py").is_file()]
+        assert not missing, folder
 
 
 def test_a_packed_file_is_the_library_s_but_for_the_examples_of_docstrings() -> None:

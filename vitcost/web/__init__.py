@@ -48,7 +48,7 @@ _PARTLY = {
     "pages": "__init__ bars fit_page memory_tables over_step report_page subject time_tables",
     "planner": "__init__ from_keywords fit largest levers need reserve ways",
     "render": "__init__ html marks mathml result",
-    "web": "answer controls formula spelled",
+    "web": "answer controls formula",
 }
 _TORCH = "\nimport torch\n"
 _DIGESTS = (digests.TIMM, digests.HUB)
