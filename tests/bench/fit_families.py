@@ -360,22 +360,22 @@ def _tables(
     lines = ["# fmt: off", "_ROWS: dict[str, tuple[tuple[float, float], ...]] = {", *_rows(rows)]
     lines += ["}", "# fmt: on"]
     lines += ["WEIGHTS: Mapping[str, Weights] = {n: Weights(*row) for n, row in _ROWS.items()}"]
-    lines += ["# how many times longer all classes take with the libraries of a version of torch"]
+    lines += ["# by which factor all classes take longer with the libraries of a torch version"]
     lines += ["VERSIONS: Mapping[str, Mapping[tuple[int, int], float]] = {"]
     for name in GROUPS:
         own = weights[name][1].items()
         pairs = ", ".join(f"({torch.replace('.', ', ')}): {x:.2f}" for torch, x in own)
         lines.append(f'    "{name}": {{{pairs}}},')
-    lines += ["}", "# on a processor, a launch of a model that is timed by its trace, in layers"]
+    lines += ["}", "# on a processor, how many layers a launch of a traced model counts as"]
     lines += [f"LAUNCH = {rows['processor']['launch']:.3f}"]
-    lines += ["# classes of models whose held-out error is above 20 % in half of their timings"]
+    lines += ["# classes of models for which half of the held-out errors are above 20 %"]
     lines += ["# fmt: off", "APART: Mapping[str, frozenset[str]] = {"]
     for name in GROUPS:
         words = ", ".join(f'"{kind}"' for kind in sorted(apart[name]))
         lines += [f'    "{name}": frozenset({{', *(f"        {line}" for line in wrap(words, 88))]
         lines += ["    }),"]
     lines += ["}", "# fmt: on"]
-    lines += ["# how much less and more than predicted nine in ten of the other timings took"]
+    lines += ["# for other models: how much less and more than predicted nine in ten timings took"]
     lines += [f"BANDS: Mapping[str, tuple[float, float]] = {dict(bands)!r}"]
     return before + _WRITTEN + "\n".join(lines) + "\n"
 

@@ -47,9 +47,9 @@ def check(
 
     With ``memory`` it compares the memory of a training step instead, for ``precision``,
     ``attention`` (sdpa or eager), ``optimizer``, ``checkpointing``, ``freeze``, ``lora`` and
-    ``lora_layers`` as in ``report``: the saved bytes and the peak, on fake tensors. If the
-    predicted peak is at most 2 GiB, also the peak of a step that really runs on the CPU, and on a
-    CUDA card if there is one.
+    ``lora_layers`` as in ``report``: the saved bytes and the peak, on fake tensors; the peak of a
+    step that really runs on the CPU, if the predicted peak is at most 2 GiB; and on a CUDA card, if
+    there is one with room for it.
 
     >>> check(["vit_tiny_patch16_224"], depth=1).ok
     True

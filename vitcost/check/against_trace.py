@@ -143,7 +143,7 @@ def _fails(asked: _Own) -> str:
 
 
 def _saved(asked: _Own) -> Iterator[Found]:
-    """Bytes saved when the loss is computed, by autograd's own hooks, on real or on fake
+    """Bytes saved after the loss is computed, by autograd's own hooks, on real or on fake
     tensors."""
     run = asked.run()
     if run.no_step:

@@ -116,7 +116,7 @@ def _real(tensor: Tensor, dtype: torch.dtype, device: str) -> Tensor:
 
 
 def kept(real: Running) -> int:
-    """Bytes that autograd holds when the loss is computed, each storage once, without parameters,
+    """Bytes that autograd holds after the loss is computed, each storage once, without parameters,
     buffers and the caller's tensors."""
     real.loss()
     # each forward leaves a new tensor on the module in place of the last one, which is kept alive

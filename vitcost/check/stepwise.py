@@ -87,9 +87,9 @@ def by_allocator(predicted: int, step: Callable[[], tuple[Any, int]]) -> Iterato
 def by_card(
     predicted: int, step: Callable[[], Any], known: str, most: float = inf
 ) -> Iterator[Found]:
-    """The peak by the allocator of a CUDA card, where there is one with so many bytes. Up to
-    ``most`` bytes above the predicted peak are workspace and rounding; ``known`` says what is known
-    of these. ``step`` makes a step."""
+    """Compares with the allocator of a CUDA card, if there is one with enough free bytes. Up to
+    ``most`` bytes above the predicted peak count as workspace and rounding; ``known`` says which of
+    these are known. ``step`` makes a step."""
     if not torch.cuda.is_available():
         yield LeftOut("torch sees no CUDA card here")
         return

@@ -130,7 +130,7 @@ _BEIT = (
     "final_norm", "init_values", "mask_token", "drop_path_rate", "use_rel_pos_bias",
     "use_shared_rel_pos_bias",
 )  # fmt: skip
-# the last three fields are modules that use the layers of another row
+# the last three fields are for modules whose layers are not torchvision's own
 _TORCHVISION = (
     "representation_size", "pos_drop_rate", "proj_drop_rate", "attn_drop_rate", "norm_layer",
     "head_bias", "patch_bias",

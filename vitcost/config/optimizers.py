@@ -85,8 +85,8 @@ class Optimizer(Record):
 
 
 def _ahead(shape: Shape, e: int) -> Iterator[Change]:
-    """NAdamW: the moment one step ahead is a local, and is freed when the next tensor's is
-    assigned."""
+    """NAdamW: the moment one step ahead is a local, and is freed when the local takes the next
+    tensor's own moment."""
     yield Change("ahead")
     yield Change("ahead", e * prod(shape))
     yield from _quotient(shape, e)
@@ -104,8 +104,8 @@ def _nesterov(shape: Shape, e: int) -> Iterator[Change]:
 
 
 def _factored(shape: Shape, e: int) -> Iterator[Change]:
-    """Adafactor: means over rows and over columns, and their product, the estimate, which becomes
-    the update; the update of the tensor before is freed when the estimate is assigned."""
+    """Adafactor: means over rows and over columns, and their product, the estimate. When it becomes
+    the update, the update of the tensor before is freed."""
     if len(shape) > 1:
         *outer, rows, columns = shape
         for local, size in (("rows", prod(outer) * rows), ("columns", prod(outer) * columns)):
@@ -182,8 +182,8 @@ def _newton_schulz(shape: Shape) -> Size:
 
 
 def _compiled(shape: Shape, e: int) -> Iterator[Change]:
-    """torchao's Adam, operator by operator: at most 32 bytes per element, when the search for eight
-    int64 codes runs beside six float32 tensors; and two float32 numbers."""
+    """torchao's Adam, operator by operator: at most 32 bytes per element, when int64 codes are
+    searched for beside float32 tensors; and two float32 numbers."""
     yield Change("update", 32 * prod(shape) + 8)
     yield Change("update")
 

@@ -187,7 +187,7 @@ def with_peak(memory: Training, run: Workload, *, rank: int | None = None) -> Tr
         peak = step_bound(memory, run, rank=rank)
         memory = memory._replace(peak_is="bounded", assumed=assumed(run.scenario))
     else:
-        # if the optimizer's step is the peak, the peak is exact
+        # a peak in the optimizer's step is exact, unless averages are rounded in chunks
         in_passes = peak.look is not None or peak.parts is None
         bound = run.at_most(training=True) if in_passes else _rounded(run)
         memory = memory._replace(peak_is="bounded" if bound else "exact", missing=bound or None)

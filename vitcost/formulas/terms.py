@@ -248,7 +248,7 @@ def _terms(
 
 
 def _saved(of: Formula, config: Config, scenario: Scenario) -> Found:
-    """Bytes that autograd has saved when the loss is computed, for each part."""
+    """Bytes that autograd holds after the loss is computed, for each part."""
     exact, symbolic, note = _both(config, scenario)
     numbers = _numbers(exact.sizes)
     kept, letters = _by_name(exact, symbolic, partial(_kept, numbers=numbers))

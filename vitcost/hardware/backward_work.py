@@ -20,8 +20,8 @@ ACCUMULATED = 1 + 3
 
 
 def rerun(steps: list[Step]) -> Iterator[Step]:
-    """The kernels of ``steps`` that run again in the backward pass, because autograd saved none of
-    their outputs. Source: torch 2.13, torch/utils/checkpoint.py.
+    """The kernels of ``steps`` that run again in the backward pass, because checkpointing kept none
+    of their outputs. Source: torch 2.13, torch/utils/checkpoint.py.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.config.scenario import Scenario

@@ -171,8 +171,8 @@ def fused(kernels: Iterable[Call]) -> list[Call]:
     """The kernels that a compiler makes of some calls: one kernel does all work between two
     products.
 
-    Such a kernel reads each tensor that an earlier kernel wrote once, and writes each tensor that a
-    later kernel reads.
+    Such a kernel reads each tensor of an earlier kernel a single time, and writes each tensor that
+    a later kernel reads.
 
     >>> from torch import nn
     >>> from vitcost.traced.inputs import inputs_of

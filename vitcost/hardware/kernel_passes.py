@@ -278,8 +278,8 @@ def fuse(steps: Iterable[Step]) -> list[Step]:
     """The kernels that a compiler makes of some steps: one kernel does all pointwise work between
     two products.
 
-    Such a kernel reads each tensor that an earlier kernel wrote once, and writes each tensor that a
-    later kernel reads.
+    Such a kernel reads each tensor of an earlier kernel a single time, and writes each tensor that
+    a later kernel reads.
 
     >>> x, y, z, logits = (Tensor(name, ("b", "h")) for name in ("x", "y", "z", "logits"))
     >>> ops = Op("gelu", (x,), y), Op("mul", (y,), z), Op("linear", (z,), logits, over=("h",))

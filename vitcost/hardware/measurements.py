@@ -1,4 +1,4 @@
-"""Measured throughput: the work of each row of a file, and the rows that tell of a card."""
+"""Measured throughput: the work of each row of a file, and the rows that the card bounds."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple

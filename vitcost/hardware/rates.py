@@ -279,8 +279,8 @@ def _as_elsewhere(
     row: Card,
     known: Sequence[Calibration],
 ) -> tuple[float, ...]:
-    """Constants of a mode, corrected by how the card's constants differ from the typical ones in a
-    mode that was measured."""
+    """Constants of a mode, each times the ratio of the card's constant to the typical one in a mode
+    that was measured."""
     theirs, _ = typical(row, newest.setup, [c for c in known if c.gpu != row.name])
     return tuple(
         constant * (mine / their if their and mine else 1.0)

@@ -26,7 +26,7 @@ _AGREES = 0.10
 def scaled(measurements: Iterable[Measurement]) -> list[Calibration]:
     """The constants of each card, precision and software among published timings.
 
-    Timings that the host bounds are left out, unless a card has no others.
+    Timings that the host bounds are left out; a card that has no others gets no constants.
 
     >>> from vitcost.hardware.work_classes import setup_of
     >>> from vitcost.hardware.measured_rows import Row

@@ -110,31 +110,30 @@ VERSIONS: Mapping[str, Mapping[tuple[int, int], float]] = {
 }
 # on a processor, how many layers a launch of a traced model counts as
 LAUNCH = 0.079
-# classes of models for which half of the held-out errors are above 20 % fmt: off
+# classes of models for which half of the held-out errors are above 20 %
+# fmt: off
 APART: Mapping[str, frozenset[str]] = {
-    "eager": frozenset({}),
-    "compiled": frozenset({"Cait", "ConVit", "ConvMixer"}),
-    "backward": frozenset({"ConvMixer", "GhostNet"}),
-    "last": frozenset({"ConvMixer", "HieraDet"}),
-    "last_backward": frozenset(
-        {"ConvMixer", "DPN", "GhostNet", "HighResolutionNet", "NormFreeNet", "RegNet", "TResNet"}
-    ),
-    "processor": frozenset(
-        {
-            "ConVit",
-            "ConvNeXt",
-            "EfficientFormerV2",
-            "EfficientVitMsra",
-            "SelecSls",
-            "SwinTransformer",
-            "SwinTransformerV2",
-            "VGG",
-            "VovNet",
-        }
-    ),
+    "eager": frozenset({
+    }),
+    "compiled": frozenset({
+        "Cait", "ConVit", "ConvMixer"
+    }),
+    "backward": frozenset({
+        "ConvMixer", "GhostNet"
+    }),
+    "last": frozenset({
+        "ConvMixer", "HieraDet"
+    }),
+    "last_backward": frozenset({
+        "ConvMixer", "DPN", "GhostNet", "HighResolutionNet", "NormFreeNet", "RegNet", "TResNet"
+    }),
+    "processor": frozenset({
+        "ConVit", "ConvNeXt", "EfficientFormerV2", "EfficientVitMsra", "SelecSls",
+        "SwinTransformer", "SwinTransformerV2", "VGG", "VovNet"
+    }),
 }
-# fmt: on the band for all other models: how much less and how much more than predicted nine in ten
-# of their timings took
+# fmt: on
+# for other models: how much less and more than predicted nine in ten timings took
 BANDS: Mapping[str, tuple[float, float]] = {
     "eager": (0.15, 0.25),
     "compiled": (0.15, 0.45),

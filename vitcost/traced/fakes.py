@@ -108,7 +108,7 @@ def put(
     """Replaces parameters, buffers and tensors in plain attributes; shared tensors stay shared.
 
     ``types`` has the new type of each tensor that changes its type, by its id. Returns the tensors
-    in plain attributes: ``Module.to`` does not move them, so they stay on the CPU if ``apart``.
+    in plain attributes: ``Module.to`` does not move them, so they are on the device ``apart``.
 
     >>> layer = nn.Linear(2, 3)
     >>> put(layer, "meta", {id(layer.weight): torch.bfloat16})

@@ -134,7 +134,8 @@ def _siglip(
     return Entry("siglip", "SiglipModel", keys)
 
 
-# sizes of the vocabularies of C4 (mC4 below) and of Gemma, in transformers' conversion of SigLIP
+# sizes of the vocabularies of mC4 and of Gemma, in transformers' conversion of SigLIP; C4's is the
+# default above
 _MULTILINGUAL, _GEMMA = 250000, 256000
 _TEXT_B, _TEXT_L, _TEXT_H = _size(512, 12, 8), _size(768, 12, 12), _size(1024, 24, 16)
 _TEXT_G = _size(1280, 32, 20)

@@ -30,10 +30,10 @@ Made = TypeVar("Made")
 
 
 class Described(Record):
-    """A model as fields of a config, with their source. If the model also reads text, ``text`` is
-    the config of its text tower, and ``fields`` are those of its image tower. ``any_size`` are the
-    fields that change for images of another size; ``lacks`` is the reason why a text tower beside
-    an image tower has no formula."""
+    """A model as fields of a config, with their source. If the model reads text, ``text`` is its
+    whole config, and ``fields`` are those of its image tower alone, if it has one. ``any_size`` are
+    the fields that change for images of another size; ``lacks`` is the reason why a text tower
+    beside an image tower has no formula."""
 
     source: str
     fields: dict[str, Any]
