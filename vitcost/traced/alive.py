@@ -235,7 +235,7 @@ def _upper(every: Iterable[Look]) -> list[Look]:
     a look must start higher than all steeper ones. Of equal looks the first is kept."""
     best: dict[Polynomial, Look] = {}
     for look in every:
-        best.setdefault(_trimmed(look.total), look)
+        best.setdefault(plus(look.total, (0, 0, 0)), look)
     kept: list[tuple[Polynomial, Look]] = []
     square = any(total[2] for total in best)
     top = -1
@@ -249,10 +249,6 @@ def _upper(every: Iterable[Look]) -> list[Look]:
         if not below:
             kept.append((total, look))
     return sorted((look for _, look in kept), key=lambda look: look.number)
-
-
-def _trimmed(size: Polynomial) -> Polynomial:
-    return (*size, *(0,) * (3 - len(size)))
 
 
 def _steepest(item: tuple[Polynomial, Look]) -> tuple[tuple[int, ...], int]:

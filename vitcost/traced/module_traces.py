@@ -77,9 +77,6 @@ class OfModule(Traces):
     def any(self) -> Trace:
         return self.at(How(), 2)
 
-    def precisions(self) -> tuple[str, ...]:
-        return ()
-
     def with_fields(self, overrides: Mapping[str, Any]) -> "OfModule":
         if not overrides:
             return self

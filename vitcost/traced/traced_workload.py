@@ -41,6 +41,7 @@ class Traces(Protocol):
 
     def precisions(self) -> tuple[str, ...]:
         """The precisions of its traces; empty where any precision can be traced."""
+        return ()
 
     def with_fields(self, overrides: Mapping[str, Any]) -> "Traces":
         """The same module on other inputs; ``ConfigError`` for fields that its traces cannot

@@ -3,7 +3,7 @@
 import re
 import sys
 from ast import Call, Name, literal_eval, parse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
@@ -78,8 +78,7 @@ def from_torch(
         raise NotCovered(f"{kind}: TorchScript hides its forward; give the module it was made of")
     if kind == "torch._dynamo.eval_frame.OptimizedModule" and inputs is None and loss is None:
         inner: Any = module._orig_mod
-        called = name or type(inner).__name__
-        resolved = from_torch(inner, name=called, img_size=img_size, in_chans=in_chans)
+        resolved = from_torch(inner, name=name, img_size=img_size, in_chans=in_chans)
         if not hasattr(resolved.config, "workload"):
             flags = {**resolved.flags, "compile": True}
             return resolved._replace(source=f"{resolved.source}; torch.compile", flags=flags)
@@ -87,6 +86,8 @@ def from_torch(
     if inputs is not None or loss is not None:
         options = {"given": inputs, "loss": loss, "found": function}
         return of_module(Built(module), called, kind, "with inputs or a loss of its own", **options)
+    images = {"img_size": img_size, "in_chans": in_chans}
+    images = {field: value for field, value in images.items() if value is not None}
     try:
         need_unchanged(module)
         config = _understood(module)
@@ -94,11 +95,9 @@ def from_torch(
         flags = flags_of(module, partial(_trained, config))
     except (NotCovered, ConfigError) as error:
         resolved = of_module(Built(module), called, kind, str(error), found=function)
-        images = {"img_size": img_size, "in_chans": in_chans}
-        images = {field: value for field, value in images.items() if value is not None}
         traced: Any = resolved.config
         return resolved._replace(config=traced.with_fields(images))
-    config = _fed(config, img_size, in_chans)
+    config = _fed(config, images)
     own_flags = "".join(f"; its own {flag}: {value}" for flag, value in flags.items())
     return Resolved(called, f"a torch module, {kind}{own_flags}", config, flags)
 
@@ -315,22 +314,21 @@ def _on_meta(build: "Callable[[], nn.Module]") -> "nn.Module":
         return build()
 
 
-def _fed(config: "Config", img_size: Size | None, in_chans: int | None) -> "Config":
+def _fed(config: "Config", images: Mapping[str, Any]) -> "Config":
     """The config of a module that is fed images of some size."""
     from vitcost.config.text_config import ClipConfig
 
     image = getattr(config, "vision", config)
     if not isinstance(image, ViTConfig):
-        sizes = {"img_size": img_size, "in_chans": in_chans}
-        for name, value in sizes.items():
-            if value is not None:
-                raise ConfigError(f"{name} {value}: the module reads no images")
+        for name, value in images.items():
+            raise ConfigError(f"{name} {value}: the module reads no images")
         return config
-    if in_chans not in (None, image.in_chans):
+    in_chans = images.get("in_chans", image.in_chans)
+    if in_chans != image.in_chans:
         raise ConfigError(f"in_chans {in_chans}: the module reads {image.in_chans} channels")
-    if img_size is None:
+    if "img_size" not in images:
         return config
-    fed = configure(image, input_size=img_size)
+    fed = configure(image, input_size=images["img_size"])
     return replace(config, vision=fed) if isinstance(config, ClipConfig) else fed
 
 

@@ -70,7 +70,8 @@ def on_meta(
         # a constructor that reads a value, or moves the module, cannot run on meta
         with users_code(f"{name}: calling {called or name}()"), torch.device("cpu"):
             built = build()
-        notes = (f"built on the CPU, since on the meta device it raises {_short(error)}",)
+        reason = str(error).removeprefix("on the meta device: ")[:120]
+        notes = (f"built on the CPU, since on the meta device it raises {reason}",)
     finally:
         torch.set_rng_state(state)
     module, beside = built, None
@@ -103,10 +104,6 @@ def _bounded(most: int | None) -> Iterator[None]:
 
     with register_module_module_registration_hook(counted):
         yield
-
-
-def _short(error: VitcostError) -> str:
-    return str(error).removeprefix("on the meta device: ")[:120]
 
 
 def of_module(built: Built, name: str, kind: str, reason: str, **options: Any) -> Resolved:
