@@ -192,11 +192,16 @@ def _torchvision(m: Any) -> Fields:
     }
 
 
+def _reference(m: Any) -> Fields:
+    fields: Fields = m.config.to_dict()
+    return fields
+
+
 READERS: Mapping[str, Callable[[Any], Fields]] = {
     VIT + "VisionTransformer": _vision_transformer,
     "timm.models.deit.VisionTransformerDistilled": _vision_transformer,
     "timm.models.eva.Eva": _eva,
     "timm.models.beit.Beit": _beit,
     "torchvision.models.vision_transformer.VisionTransformer": _torchvision,
-    "vitcost.check.reference.VisionTransformer": lambda m: m.config.to_dict(),
+    "vitcost.check.reference.VisionTransformer": _reference,
 }
