@@ -317,8 +317,7 @@ def _last_norms(c: ViTConfig, timm_class: Made) -> tuple[bool, bool]:
 def _layer_scale(c: ViTConfig, timm_class: Made) -> tuple[bool, bool]:
     """Whether layer scale multiplies the outputs of attention and MLP; a post-norm block has only
     its norms."""
-    if c.block_fn == "ResPostBlock" or c.init_values is None:
-        return False, False
-    if c.init_values == 0 and not timm_class.scale_zero and "Scaling" not in c.block_fn:
-        return False, False
-    return True, not c.attn_only_layer_scale
+    zero_is_none = not timm_class.scale_zero and "Scaling" not in c.block_fn
+    absent = c.init_values is None or (c.init_values == 0 and zero_is_none)
+    scaled = not absent and c.block_fn != "ResPostBlock"
+    return scaled, scaled and not c.attn_only_layer_scale

@@ -151,17 +151,16 @@ def parse_days(deadline: float | str) -> float:
     >>> parse_days("3d"), parse_days("1.5 h")
     (259200.0, 5400.0)
     """
-    if not isinstance(deadline, str):
-        return _positive("deadline", deadline)
-    try:
-        seconds = parse_seconds(deadline)
-    except ConfigError as error:
-        if "say which" in str(error):
-            raise ConfigError(f"deadline {error}") from None
-        raise ConfigError(
-            f"deadline must be a duration such as 3d or 36h, got {shown(deadline)}"
-        ) from None
-    return _positive("deadline", seconds)
+    if isinstance(deadline, str):
+        try:
+            deadline = parse_seconds(deadline)
+        except ConfigError as error:
+            if "say which" in str(error):
+                raise ConfigError(f"deadline {error}") from None
+            raise ConfigError(
+                f"deadline must be a duration such as 3d or 36h, got {shown(deadline)}"
+            ) from None
+    return _positive("deadline", deadline)
 
 
 def parse_price(price: float | str) -> float:
@@ -171,12 +170,12 @@ def parse_price(price: float | str) -> float:
     >>> parse_price("$2.5"), parse_price("2.50 EUR/h"), parse_price(3)
     (2.5, 2.5, 3.0)
     """
-    if not isinstance(price, str):
-        return _positive("price", price)
-    match = re.fullmatch(_PRICE, price.strip(), re.IGNORECASE)
-    if match is None:
-        raise ConfigError(f"price must be a number such as 2.5 or $2.5, got {shown(price)}")
-    return _positive("price", float(match[1]))
+    if isinstance(price, str):
+        match = re.fullmatch(_PRICE, price.strip(), re.IGNORECASE)
+        if match is None:
+            raise ConfigError(f"price must be a number such as 2.5 or $2.5, got {shown(price)}")
+        price = float(match[1])
+    return _positive("price", price)
 
 
 def _brief(value: object) -> str:
