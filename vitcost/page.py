@@ -225,8 +225,8 @@ class Page(NamedTuple):
 
 
 def answered(page: Page) -> Page:
-    """The page with an answer: its own, else the deciding row, which is the marked row of the first
-    table with rows, or else its first row.
+    """The page with an answer. A page without one is answered by a row of its first table that has
+    rows: the marked row, or the first row if none is marked.
 
     >>> columns = Column("gpu"), Column("batch", "count"), Column("used", "bytes")
     >>> table = Table("", columns, (Row(("l4", 1609, 2**30)),))

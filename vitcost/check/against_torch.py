@@ -255,7 +255,7 @@ def _saved_fused(case: Case) -> Iterator[Difference]:
 
 
 def _saved(case: Case, kernel: str, precision: str) -> Iterator[Difference]:
-    """Bytes saved for backward, in fp32 and under autocast."""
+    """Bytes saved for backward, in fp32 or under autocast."""
     model = case.model(fused=kernel == "flash", training=True)
     autocast = torch.bfloat16 if precision == "amp" else None
     actual = kept(model, case.shape, autocast).saved_bytes

@@ -110,7 +110,7 @@ def running(traces: OfModule, scenario: Scenario, device: str) -> Iterator[Runni
 def _real(tensor: Tensor, dtype: torch.dtype, device: str) -> Tensor:
     if not tensor.is_meta:
         return tensor.detach().clone().to(device, dtype)
-    # fake tensors have no values
+    # tensors on the meta device have no values
     new = torch.empty_strided(tensor.shape, tensor.stride(), dtype=dtype, device=device)
     return new.zero_()
 

@@ -128,7 +128,8 @@ def compare_memory(
 
 
 def _saved(asked: MemoryCase) -> Iterator[Found]:
-    """Saved bytes by module path; for a checkpointed model by kinds of its parts."""
+    """Saved bytes by module path; for a checkpointed model only of the whole model and of modules
+    whose path has one or two names."""
     case, how = asked.case, asked.scenario
     run = workload(case.config, how)
     row = run.rows()

@@ -125,7 +125,7 @@ class ModelName(FileName):
         return every_name()
 
 
-# arguments of flags that name a file, have a number, or have no value
+# keywords of click's options for three kinds of flags: with a file, with a number, without a value
 FILE: Mapping[str, Any] = {"type": FileName(), "metavar": "FILE"}
 NUMBER: Mapping[str, Any] = {"type": click.INT, "metavar": "N"}
 SWITCH: Mapping[str, Any] = {"is_flag": True}

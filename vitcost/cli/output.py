@@ -31,7 +31,8 @@ __all__ = [
     "write_names",
 ]
 
-# the keys of a context for the flags that cut a page, and for the files that also get the answer
+# keys of click's ``Context.meta``: under SHAPE lie the flags that shorten a page, under ALSO the
+# files of --also
 SHAPE = "vitcost.shape"
 ALSO = "vitcost.also"
 # formats that show a verdict and its reasons

@@ -14,69 +14,80 @@ __all__ = ["CODES", "Code", "code_of", "lacks"]
 
 
 class Code(Record):
-    """The habits of a library's forwards beside the formula.
+    """The facts of a library's code that the config does not say: they decide which copies and
+    casts are made, and when tensors are freed. A tensor lives as long as a forward has a variable
+    for it."""
 
-    ``attention``: the forward of an attention: ``timm``'s, or ``mha``, torch's
-    ``nn.MultiheadAttention``. ``walks``: the loop over the blocks drops its reference to the first
-    block's input. ``holds``: tensors for which the forward around the blocks keeps names until the
-    last norm has run, or with ``pools`` the pool: ``joined``, tokens without positions; ``placed``,
-    tokens with positions; ``embedded``, the input of the first block; ``encoded``, the output of
-    the last. ``branches``: how long a block keeps names for the outputs of its branches: ``kept``
-    until it returns; ``summed`` until they are added to the stream; ``scaled``: the attention's
-    output, with and without its scale, until the block returns, the MLP's until it is added.
-
-    ``wide_softmax``: the softmax of plain products computes in fp32 and is cast back;
-    ``casts_weights``: it is also cast back if a mask has widened the scores. ``keeps_scores``: the
-    scores have a name until the attention returns. ``returns_weights``: the block keeps a name for
-    the attention weights. ``looks_up``: positions are looked up like an embedding. ``inserts``:
-    registers come between the class token and the patches. ``in_turn``: the second of two heads, or
-    of a gate and the values that it multiplies, begins when the first is finished. ``divides``:
-    stochastic depth divides a branch before it multiplies it by its mask. ``apart``: an MLP is two
-    modules; the second keeps no tensor that the first reads. ``flat``: the ``class`` token is a
-    vector, or a vector that is first viewed as a ``class row``; ``positions`` and the ``mask``
-    token are matrices, while the tokens have one more axis. ``embeds``: a method of its own joins
-    tokens and positions to the patches, and the forward that calls it keeps a name for the patches
-    until it returns. ``turns_both``: one function rotates queries and keys, by sines and cosines
-    that the forward makes after the embedding. ``shuffles``: the patches to keep are drawn by
-    sorting noise, and gathered by an index as large as the result. ``caches_pairs``: the process
-    caches the index of relative positions, and their table is resampled to each image;
-    ``block_bias``: the block makes the bias before its attention. ``probes``: the attention pool is
-    torch's own attention. ``keeps_type``: norms, tokens and positions are cast to the type of the
-    stream. ``projects``: a head without a bias is a matrix with a row for each input. ``buffers``:
-    the buffers that the modules register: ``keys``, a key bias that does not train; ``pairs``, the
-    index of relative positions; ``frequencies`` of rotary positions in the type of the model.
-    ``empty_registers``: without registers, their parameter exists and has no elements. ``fields``:
-    the fields of a config that an argument of the library sets, beside the sizes that every library
-    takes; ``name=value`` allows only that value. All other fields keep their defaults. Empty: every
-    field is an argument of timm's class.
-    """
-
+    # the file with the forward
     source: str
+    # the forward of an attention: ``timm``, or ``mha`` for torch's nn.MultiheadAttention. The
+    # engine replaces ``mha`` by ``mha fast``, ``native`` or ``timm`` where another forward runs
     attention: str = "timm"
+    # the forward iterates over the blocks (``x = block(x)``), so the input of the first block is
+    # freed once that block has read it; an nn.Sequential keeps it
     walks: bool = False
+    # tensors that stay alive until the norm after the blocks has run: ``joined``, tokens without
+    # positions; ``placed``, tokens with positions; ``embedded``, the input of the first block;
+    # ``encoded``, the output of the last block
     holds: tuple[str, ...] = ()
+    # the tensors of ``holds`` stay alive until the pool, too, has run
     pools: bool = False
+    # how long a block keeps the outputs of its attention and of its MLP alive. ``kept``: until the
+    # block returns. ``summed``: until they are added to the residual stream. ``scaled``: the
+    # attention's output, before and after its layer scale, until the block returns, and the MLP's
+    # until it is added. Empty: no longer than an op reads them
     branches: str = ""
+    # a softmax outside of a fused kernel computes in fp32, and its result is cast back
     wide_softmax: bool = False
+    # without ``wide_softmax``: the softmax's result is cast to the type of the queries, as a mask
+    # may have widened the scores
     casts_weights: bool = False
+    # the scores stay alive until the attention returns
     keeps_scores: bool = False
+    # the attention also returns its weights, and the block keeps them alive until it returns
     returns_weights: bool = False
+    # position embeddings are rows of an nn.Embedding
     looks_up: bool = False
+    # registers are inserted between the class token and the patches after positions are added
     inserts: bool = False
+    # the second of two heads starts after the first has finished; in a gated MLP, the layer of the
+    # values starts after the activation of the gate
     in_turn: bool = False
+    # stochastic depth divides a branch by a number before it multiplies it by the mask
     divides: bool = False
+    # the two linear layers of an MLP are in two modules, so that the input of the first is freed
+    # before the second runs
     apart: bool = False
+    # parameters with fewer axes than the tokens: ``class``, the class token is a vector; ``class
+    # row``, such a vector is first viewed as a row; ``positions`` and ``mask``, the position table
+    # and the mask token are matrices
     flat: tuple[str, ...] = ()
+    # norms, tokens and positions are cast to the type of the residual stream
     keeps_type: bool = False
+    # a head without a bias is a matrix with a row for each input; nn.Linear has one for each output
     projects: bool = False
+    # a method joins tokens and positions to the patches; the forward that calls it keeps the
+    # patches alive until the method returns
     embeds: bool = False
+    # one function rotates queries and keys; the sines and cosines are made after the embedding
     turns_both: bool = False
+    # the process caches the index of relative positions; the table of their biases is resampled to
+    # the size of each image
     caches_pairs: bool = False
+    # a block makes its bias of relative positions before it calls its attention
     block_bias: bool = False
+    # the attention pool calls nn.MultiheadAttention
     probes: bool = False
+    # masking sorts noise to draw the patches that stay, and gathers these patches by an index as
+    # large as the result
     shuffles: bool = False
+    # a model without registers has a parameter for them, with no elements
     empty_registers: bool = False
+    # the buffers that modules register: ``keys``, a key bias that does not train; ``pairs``, the
+    # index of relative positions; ``frequencies`` of rotary positions in the type of the model
     buffers: tuple[str, ...] = ("keys", "pairs")
+    # the config's fields that arguments of the library set, besides ``SIZES``; ``name=value``
+    # allows only that value. All other fields keep their defaults. Empty: any field may be set
     fields: tuple[str, ...] = ()
 
 

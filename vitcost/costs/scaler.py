@@ -25,8 +25,8 @@ _UNSCALING = 8 + 8
 # the all-reduce of found_inf over the ranks of fully_shard makes a tensor of its own:
 # torch/distributed/tensor/_dispatch.py, found_inf_reduce_handler
 _REDUCED = 4
-# bytes of found_inf, which lives until update(); and bytes that a fused kernel receives: a second
-# found_inf, and the scale
+# found_inf has 4 bytes and lives until update(); a fused kernel receives two more tensors of 4
+# bytes: a second found_inf, and the scale
 _FOUND, _HANDED = 4, 4 + 4
 
 

@@ -118,7 +118,7 @@ def _expands_first(c: Structure) -> bool:
 
 
 def _inserted(m: Module, x: Tensor) -> Tensor:
-    """Registers between the class token and the patches."""
+    """Inserts registers between the class token and the patches."""
     first, patches = (
         m.view(x, axes(shape), name, kind="slice")
         for shape, name in (("b 1 h", "class token"), ("b n h", "patches"))

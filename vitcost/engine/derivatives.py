@@ -322,7 +322,8 @@ RULES: Mapping[str, Rule] = {
     "folded": Rule(_folded),
     "cast": Rule(_cast),
     "parameter": Rule(_of_parameter),
-    # ranks exchange contiguous tensors: a copy of the gradient, then the gradient of each operand
+    # ranks exchange only contiguous tensors: the bound counts a contiguous copy of the gradient
+    # beside the gradient of each operand
     "at most, exchanged": Rule(_beside("write", 0), exact=False),
 }
 

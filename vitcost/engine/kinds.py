@@ -10,42 +10,43 @@ __all__ = ["KINDS", "Kind", "Kinds"]
 
 
 class Kind(Record):
-    """The facts that all ops of one kind share; no column has a default.
-
-    ``reads``: how many tensors it may read, its own parameters not counted. ``pointwise``: passes
-    over the written elements that count as pointwise work. ``autocast``: the precision torch's
-    autocast runs it in: ``half``, ``float``, ``keep`` (that of the first read), ``widest``, or
-    ``promote``, which casts to the widest first; ``on_cpu``: on a CPU. ``saves``: the tensors saved
-    for backward: ``x`` the reads, ``n`` the last of them, ``w`` the weight, ``y`` the written
-    tensor, ``o`` each factor for the gradient of its partner, ``m`` a mask, ``d`` one for each
-    image, ``b`` a CPU kernel's buffer, ``i`` where a maximum was, ``k`` what the attention kernel
-    writes for it; of a norm mean and deviation of each row (``s``), group (``g``) or channel
-    (``c``), or deviations of rows alone (``r``). ``gradient``: its backward, a rule of
-    ``engine.derivatives``; empty: it is not covered; ``at most``: a bound of it is. ``view``: empty
-    where it writes a storage of its own; a view is of the ``whole``, of a ``part``, of tokens by
-    head (``heads``), or both (``part heads``).
-
-    For the time: ``layout`` is the memory order in which a kernel writes: it ``keeps`` that of its
-    first operand; ``lays out`` tokens in order, after it copied its operand to that order;
-    ``turns`` to channel by channel; writes ``in order`` of the axes, whatever it reads; a ``view``
-    writes nothing. ``work`` is the hardware unit that does it: three sorts of matrix products
-    (``linear``, ``conv``, ``product``), a fused ``attention``, a ``norm``, or ``memory``. ``back``:
-    whether its backward runs a ``kernel`` or ``passes`` the gradient on.
-    """
+    """The facts that all ops of one kind share."""
 
     name: str
+    # how many tensors it may read, its own parameters not counted
     reads: tuple[int, ...]
+    # passes over the written elements that count as pointwise work
     pointwise: int
+    # the precision in which torch's autocast runs it: half | float | keep (as the first operand) |
+    # widest (torch promotes without a cast copy) | promote (casts operands to the widest type)
     autocast: str
+    # the same for autocast on a CPU
     on_cpu: str
+    # the tensors that autograd saves for its backward, a letter each:
+    #   x  all operands              y  the output
+    #   n  the last operand          o  each factor, if the other factor needs a gradient
+    #   w  the weight                k  the statistics that an attention kernel writes
+    #   m  a mask                    d  a mask with one element for each image
+    #   i  indices of the maxima     b  a buffer of a CPU's kernel
+    # and of a norm the mean and the deviation of each row (s), group (g) or channel (c), or only
+    # the deviation of each row (r)
     saves: str
+    # the rule of its backward in ``engine.derivatives``; empty: no rule is known; ``at most, …``:
+    # the rule is an upper bound
     gradient: str
+    # empty: it writes a storage of its own. A view is of the ``whole`` operand, of a ``part``, of
+    # tokens by head (``heads``), or of a part by head (``part heads``)
     view: str
+    # for the time: the memory order in which its kernel writes. ``keeps``: that of its first
+    # operand. ``lays out``: tokens in order, after a copy of an operand in another order.
+    # ``turns``: channel by channel. ``in order``: that of the axes. ``view``: nothing is written
     layout: str
+    # for the time: linear | conv | product (matrix units), attention (fused) | norm | memory
     work: str
+    # for the time: whether its backward runs a ``kernel``, or ``passes`` the gradient on
     back: str
-    # types that a card's kernel reads uncast although autocast asks for float32: it writes float32
-    # without a cast copy
+    # types that a card's kernel reads as they are, although autocast asks for float32: it writes
+    # float32, and autocast makes no copy
     widens: tuple[str, ...] = ()
     # whether it overwrites the tensor that it reads; under a dispatch mode torch allocates another
     overwrites: bool = False

@@ -24,7 +24,7 @@ class Step(NamedTuple):
     counts: tuple[Count, ...] = ()
     reads: tuple[Tensor, ...] = ()
     writes: tuple[Tensor, ...] = ()
-    strided: bool = False  # reads an operand against its memory order
+    strided: bool = False  # whether an operand is read in another order than it has in memory
     backward: bool = False
     again: bool = False  # an op of a checkpointed region that runs again in the backward pass
 

@@ -49,8 +49,9 @@ PARTS = Live._fields
 
 
 class Place(NamedTuple):
-    """A look at the live bytes: its phase and the module that runs. ``{}`` in a path is the index
-    of a layer: the sum of the counts ``before``."""
+    """A moment at which the live bytes are counted: the phase of the step, and the path of the
+    module that runs. ``{}`` in a path stands for the index of a layer, the sum of ``before``: the
+    numbers of layers in the runs before it."""
 
     phase: str  # forward | backward | recomputation
     path: str

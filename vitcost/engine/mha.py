@@ -111,8 +111,9 @@ def probe_pool(c: Structure, x: Tensor, act: str) -> Node:
 def _part(
     m: Module, name: str, x: Tensor, weight: Tensor, bias: Tensor, apart: bool = False
 ) -> Tensor:
-    """A linear layer on a part of a larger weight; autocast casts that part anew each time, without
-    its cache. ``apart``: the rows of x are not contiguous, so a product and a sum run."""
+    """A linear layer whose weight is a slice of a parameter. Autocast caches the casts of whole
+    parameters only, so it casts the slice in every call. ``apart``: the rows of x are not
+    contiguous, so torch runs a product, then adds the bias."""
     child = Module(name, "Linear", x)
     y = child.op(
         "apart" if apart else "linear",

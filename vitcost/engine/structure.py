@@ -96,8 +96,8 @@ class Structure(Record):
 
     @property
     def odd_heads(self) -> tuple[tuple[str, bool], ...]:
-        """The axes of heads whose width is no multiple of 8, and whether there is a single such
-        head."""
+        """The axes of head widths that are no multiple of 8; each with True if its attention has a
+        single head."""
         heads = (("d", self.odd_head, self.one_head),)
         pool = (("pool_d", self.pool_odd_head, self.pool_one_head),)
         return tuple((axis, one_head) for axis, odd, one_head in heads + pool if odd)

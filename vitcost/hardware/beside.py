@@ -47,7 +47,7 @@ class Beside(NamedTuple):
 
     @property
     def total_bytes(self) -> int:
-        """``workspace + context + slack``."""
+        """The sum ``workspace + context + slack``."""
         return sum(self)
 
 

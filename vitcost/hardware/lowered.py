@@ -36,7 +36,7 @@ FEW_THREADS = 2**12
 
 
 def lowered(run: Pass, batch: int, setup: Setup) -> dict[str, Work]:
-    """The work of a traced pass for each part of the model, at a ``batch`` of so many images.
+    """The work of a traced pass on ``batch`` images, for each part of the model.
 
     >>> from torch import nn
     >>> from vitcost.hardware.work_classes import total
@@ -56,7 +56,7 @@ def lowered(run: Pass, batch: int, setup: Setup) -> dict[str, Work]:
 
 
 def summed(run: Run, batch: int, setup: Setup) -> dict[str, Work]:
-    """The work in the digest of a pass, for each class of work, at a ``batch`` of so many images.
+    """The work of a pass on ``batch`` images, for each class of work, from the digest of the pass.
 
     Raises ``NotCovered`` for a compiled attention of a torch before 2.0. ConvNeXt-T has 4.5 G
     multiply-adds: Liu et al. 2022, arXiv 2201.03545, table 1.

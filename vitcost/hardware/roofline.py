@@ -98,8 +98,8 @@ def _bound(done: Work, shares: Mapping[str, float], on: Basis) -> str:
 
 
 def _part(name: str, done: Work, on: Basis, longer: float) -> Part:
-    """A part of the model. It takes ``longer`` times its own time on the card, as the whole step
-    does: the card may wait for the host."""
+    """The time of one part of the model. If the card waits for the host, the whole step takes
+    ``longer`` times its time on the card, and each part is taken to be slowed by that factor."""
     seconds, shares = seconds_of(done, on.sheet, on.setup, on.rates.constants, 0.0)
     return Part(name, longer * seconds, _bound(done, shares, on), done.run_flops, done.run_bytes)
 

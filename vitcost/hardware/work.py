@@ -148,7 +148,8 @@ def _as_measured(config: Config, old: bool) -> Config:
 
 
 def _part(path: str) -> str:
-    """The part that a kernel belongs to: a module, and within the blocks one of their modules."""
+    """The part of the model that a kernel belongs to: a module inside the blocks, such as
+    ``blocks.attn``; else a top-level module, or the ``backbone`` of a hybrid."""
     first, *rest = path.split(".") if path else ["embed"]
     if rest[:1] == ["backbone"]:
         return "backbone"

@@ -80,7 +80,7 @@ class Kind(Record):
 
     noun: str
     most: int
-    depth: int = 16  # the deepest key of a CLIP is at level two
+    depth: int = 16  # a CLIP's config nests two or three tables in its outermost one
 
 
 # a config with 21,843 labels takes 2 MB

@@ -172,7 +172,7 @@ def _parts(report: Report) -> Table:
 
 def _part(name: str, shape: Value, numbers: tuple[Size | None, ...], params: Size) -> Row:
     params_of_part, macs, *beside = numbers
-    # an average pool has no parameters, so no share is shown
+    # a model may be only an average pool: without parameters no share is shown
     share = (params_of_part or 0) / params if params else None
     return Row((name, shape, params_of_part, share, macs, 2 * (macs or 0), *beside))
 

@@ -97,8 +97,8 @@ class Comparison(Result):
         return tuple(dict.fromkeys(each.model for each in self.compared if each.towers == 2))
 
     def front(self) -> frozenset[int]:
-        """The rows of the Pareto front: no other row is better in one of the two quantities and as
-        good in the other."""
+        """The rows of the Pareto front: no other row is better in one of the two quantities and at
+        least as good in the other."""
         if self.pareto is None:
             return frozenset()
         x, y = self.pareto

@@ -329,8 +329,8 @@ def _of_commit(
 def _sides(
     asks: "Sequence[_Asked]", side_of: "Callable[[Report, _Asked], Side]"
 ) -> "list[Side | VitcostError]":
-    """The models as the working tree has them; an error is the reason why a model has no answer.
-    Raises the first error if no model has one."""
+    """The answers of the working tree, one for each model: its numbers, or the error that is the
+    reason why there are none. Raises the first error if every model has an error."""
     sides: list[Side | VitcostError] = []
     for ask in asks:
         try:

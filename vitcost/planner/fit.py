@@ -114,7 +114,7 @@ class Fit(Result):
     batch=between(1, 10**9),
     gpu=listed,
     gpu_file=listed,
-    # ``require`` is a batch, so it has a batch's range
+    # ``require`` becomes the batch, and the scenario checks its range
     require=optional(between(-(10**18), 10**18)),
     largest=listed,
 )

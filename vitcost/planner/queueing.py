@@ -127,12 +127,17 @@ class Batches(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def _jumps(servers: int, offered: float) -> tuple[float, ...]:
-    """The sum of ``P(A_1 + … + A_k = k c + j) / k`` over k >= 1, for j from 1 on."""
+    """The numbers c_1, c_2 … of ``_waiting``, where c_j is the sum over k >= 1 of the probability
+    that ``k c + j`` images arrive during k services, divided by k.
+
+    The arrivals during k services are Poisson with mean k λ D, and the cards run k c images in that
+    time. The tuple ends where all further terms are negligible.
+    """
     jumps: list[float] = []
     k = 1
     while True:
         mean, j = k * offered, 1
-        # the probability of one image more than k services run, the likeliest of the terms
+        # j = 1 has the largest term, as the mean k λ D is below k c
         term = _chance(k * servers + 1, mean) / k
         if term < _LEAST:
             return tuple(jumps)

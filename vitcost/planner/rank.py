@@ -67,9 +67,9 @@ def rank_need(run: Workload, strategy: Strategy) -> Need:
     """The bytes of the card that holds the most, with the strategy's micro-batch.
 
     It is the exact peak of a step if that is known, else a bound. A pipeline stage is counted with
-    embedding and head, and keeps the activations of as many micro-batches as there are stages after
-    it: Narayanan et al. 2021, arXiv 2104.04473, section 2.2. Raises ``NotCovered`` where neither is
-    known.
+    embedding and head. The first stage keeps the activations of one micro-batch for each stage, or
+    of all if there are fewer: Narayanan et al. 2021, arXiv 2104.04473, section 2.2. Raises
+    ``NotCovered`` where neither the peak nor a bound is known.
 
     >>> from vitcost.config.scenario import Scenario
     >>> from vitcost.engine.workload import workload

@@ -56,7 +56,7 @@ def run(head: Head, classes: int, batch: int) -> Pass:
     )
 
 
-# names of the storages of a pass
+# the numbers of the storages of a pass
 _X, _B16, _W16, _OUT, _LOG, _WIDE, _BACK, _NARROW, _SCORES, _GX, _GW, _GB, _GW32, _GB32 = range(14)
 
 

@@ -85,7 +85,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.targets_bytes = 0
         self.parameters = sum(p.numel() for p in model.parameters())
         self.trying = ""  # the operator that is running now
-        # whether the module asked for a value that is the same for all finite numbers
+        # whether the module read a boolean that is the same for all finite numbers, such as
+        # ``isinf(x).any()``
         self.guarded = False
         # the last error that left a module, by its id only, since its frames hold tensors; and the
         # innermost module that it left

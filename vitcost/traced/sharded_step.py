@@ -100,7 +100,7 @@ def _root(weights: Sequence[Weight], paths: Sequence[str], how: Sharding) -> Nod
 
 
 def parameter_op(weight: Weight, name: str = "parameter") -> Op:
-    """A parameter as an op of a tree. The op writes nothing; ``name`` is its kind.
+    """An op that writes nothing and stands for a parameter in a tree; ``name`` is the kind of op.
 
     >>> parameter_op(Weight("head.bias", (1000,), "float32", True, True)).weight
     head.bias[1000]
@@ -122,7 +122,7 @@ class _Writer:
         self.operators = {operator: i for i, operator in enumerate(step.operators)}
         self.paths = {path: i for i, path in enumerate(step.paths)}
         self._left = zip(step.calls, step.touched, strict=True)
-        # the number of the storage of each ledger tensor that is alive
+        # for each tensor that is alive in the ledger, the index of its storage in ``storages``
         self._numbers: dict[Tensor, int] = {}
 
     def take(self, events: Sequence[int]) -> None:

@@ -26,7 +26,7 @@ _NOTING = ("transformers.utils.output_capturing",)
 
 _DROPOUT = ("torch.nn.modules.dropout.Dropout",)
 _DROP_PATH = ("torch.nn.modules.linear.Identity", "timm.layers.drop.DropPath")
-# submodules of timm's modules that no reader of modules checks
+# submodules of timm's modules that no reader of modules checks, and the classes that each may have
 _SLOTS: Mapping[str, tuple[str, ...]] = {
     "pos_drop": _DROPOUT,
     "head_drop": _DROPOUT,

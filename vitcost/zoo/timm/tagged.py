@@ -18,7 +18,8 @@ CLASSES = 1000
 
 
 class Tag(NamedTuple):
-    """A tag of timm: its classes, and its image if it differs from the bare name's."""
+    """A tag of timm: its number of classes, and its image size if that is not the size of the bare
+    name."""
 
     num_classes: int = CLASSES
     img_size: tuple[int, int] | None = None
