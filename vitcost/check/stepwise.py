@@ -88,8 +88,8 @@ def by_card(
     predicted: int, step: Callable[[], Any], known: str, most: float = inf
 ) -> Iterator[Found]:
     """Compares with the allocator of a CUDA card, if there is one with enough free bytes. Up to
-    ``most`` bytes above the predicted peak count as workspace and rounding; ``known`` says which of
-    these are known. ``step`` makes a step."""
+    ``most`` bytes above the predicted peak count as workspace and rounding; ``known`` says
+    what is known of these. ``step`` makes a step."""
     if not torch.cuda.is_available():
         yield LeftOut("torch sees no CUDA card here")
         return

@@ -69,7 +69,7 @@ class Work(NamedTuple):
     linear_bytes: int = 0
     attention_bytes: int = 0
     conv_bytes: int = 0
-    # bytes of weights in products, part of the bytes above; on a processor every read counts
+    # bytes of weights in products, part of the bytes above; formulas count all reads of a processor
     weight_bytes: int = 0
     # FLOPs of a convolutional backbone, not part of the numbers above
     backbone_flops: int = 0

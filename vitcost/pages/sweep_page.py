@@ -63,7 +63,8 @@ def _rests_on(row: Mapping[str, Any]) -> str:
 
 
 def _front(extremes: Extremes) -> Table:
-    """The combinations of the Pareto front: no other is better in both quantities."""
+    """The combinations of the Pareto front: no other is better in one quantity and at least as good
+    in the other."""
     units = {quantity.key(name): quantity.unit for name, quantity in QUANTITIES.items()}
     pair = {QUANTITIES[name].key(name) for name in extremes.pareto}
     # a narrow screen shows only the two quantities of the front

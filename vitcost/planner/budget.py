@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["BudgetResult", "Check", "assert_budget", "budget", "declared_terms"]
 
 SCHEMA = "vitcost.budget/1"
-# the default mode: without it a flag that only training has would change the mode, and no time
+# the mode unless a keyword names one, so that a flag of training alone does not change a time
 _MODE = {"mode": "infer"}
 
 

@@ -213,8 +213,8 @@ def _fitting(batches: list[int], fits: Callable[[int], bool]) -> list[int]:
     """The largest micro-batches that fit.
 
     From two samples on, memory rises with the micro-batch, so the largest is found by bisection.
-    The whole share of a rank needs no accumulation and keeps no gradients, and a single sample runs
-    other operators: both are checked by themselves.
+    The whole share of a rank needs no accumulation and keeps no gradients, and a single sample may
+    run other operators: both are checked by themselves.
     """
     rising = [batch for batch in batches[:-1] if batch > 1]
     fitting = bisect_left(rising, True, key=lambda batch: not fits(batch))

@@ -334,8 +334,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 _aten = torch.ops.aten
 _ADD = _aten.add.Tensor
-# C++ code that treats subclasses of tensors differently (isTensorSubclassLike in aten): with real
-# ones a linear layer adds its bias, and a backward writes a gradient into zeros, in place
+# C++ code that treats subclasses of tensors differently (isTensorSubclassLike in aten): with plain
+# tensors a linear layer adds its bias, and a backward writes a gradient into zeros, in place
 _FRESH = {_aten.mm.default, _aten.bmm.default, _aten.new_zeros.default, _aten.zeros.default}
 _OUT_OF_PLACE = {
     _ADD, _aten.scatter.src, _aten.scatter.value, _aten.scatter_add.default,
