@@ -13,14 +13,14 @@ class Kind(Record):
     """The facts that all ops of one kind share."""
 
     name: str
-    # how many tensors it may read, its own parameters not counted
+    # how many tensors an op of the kind may read, its own parameters not counted
     reads: tuple[int, ...]
     # passes over the written elements that count as pointwise work
     pointwise: int
     # the precision in which torch's autocast runs it: half | float | keep (as the first operand) |
     # widest (torch promotes without a cast copy) | promote (casts operands to the widest type)
     autocast: str
-    # the same for autocast on a CPU
+    # the precision in which autocast runs it on a CPU, in the same words
     on_cpu: str
     # the tensors that autograd saves for its backward, a letter each:
     #   x  all operands              y  the output
@@ -37,13 +37,13 @@ class Kind(Record):
     # empty: it writes a storage of its own. A view is of the ``whole`` operand, of a ``part``, of
     # tokens by head (``heads``), or of a part by head (``part heads``)
     view: str
-    # for the time: the memory order in which its kernel writes. ``keeps``: that of its first
-    # operand. ``lays out``: tokens in order, after a copy of an operand in another order.
-    # ``turns``: channel by channel. ``in order``: that of the axes. ``view``: nothing is written
+    # the memory order in which its kernel writes. ``keeps``: that of its first operand. ``lays
+    # out``: tokens in order, after a copy of an operand in another order. ``turns``: channel by
+    # channel. ``in order``: that of the axes. ``view``: nothing is written
     layout: str
-    # for the time: linear | conv | product (matrix units), attention (fused) | norm | memory
+    # the class of work of its kernel: linear | conv | product | attention (fused) | norm | memory
     work: str
-    # for the time: whether its backward runs a ``kernel``, or ``passes`` the gradient on
+    # whether its backward runs a ``kernel``, or ``passes`` the gradient on without one
     back: str
     # types that a card's kernel reads as they are, although autocast asks for float32: it writes
     # float32, and autocast makes no copy

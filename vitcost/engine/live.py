@@ -37,8 +37,8 @@ class Live(Record):
     states, are not counted."""
 
     saved: Size = 0  # saved by autograd for backward
-    gradients: Size = 0  # of parameters
-    temporary: Size = 0  # everything else
+    gradients: Size = 0  # gradients of parameters
+    temporary: Size = 0  # all other tensors
 
     @property
     def total(self) -> Size:

@@ -109,8 +109,8 @@ def _arguments(op: Op) -> Iterator[tuple[bool, int]]:
 def _casts(
     op: Op, reads: list[Tensor], weights: list[Tensor | None], itemsize: int
 ) -> Iterator[Op]:
-    """The casts of an op's arguments to so many bytes an element; each copy takes the place of its
-    argument in ``reads`` or ``weights``."""
+    """The casts of an op's arguments to ``itemsize`` bytes an element; each copy takes the place of
+    its argument in ``reads`` or ``weights``."""
     for is_weight, i in _arguments(op):
         group, needs = (weights, (op.trains,) * 2) if is_weight else (reads, op.needs)
         tensor = group[i]

@@ -86,8 +86,7 @@ def is_product(name: str) -> bool:
 
 
 def calls(run: Pass, batch: int) -> Iterator[Call]:
-    """The calls of a pass in order, at a ``batch`` of so many images; calls without memory traffic
-    are left out.
+    """The calls of a pass on ``batch`` images, in order; calls without memory traffic are left out.
 
     >>> from torch import nn
     >>> from vitcost.traced.inputs import inputs_of
@@ -106,8 +105,8 @@ def calls(run: Pass, batch: int) -> Iterator[Call]:
 
 
 def different(run: Pass, batch: int) -> Iterator[tuple[Call, int]]:
-    """The distinct calls of a pass (by operator and module), and how often each occurs, at a
-    ``batch`` of so many images.
+    """The distinct calls of a pass on ``batch`` images (by operator and module), and how often each
+    occurs.
 
     >>> from torch import nn
     >>> from vitcost.traced.inputs import inputs_of

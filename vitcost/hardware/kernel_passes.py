@@ -25,7 +25,7 @@ def layout(steps: Iterable[Step], compiled: bool = False) -> Iterator[Step]:
 
     Tokens stay in that order until a kernel writes them in another: one that puts a prefix token in
     front, or a norm. Pointwise kernels keep the layout of their first operand, and read a second
-    one against its memory order.
+    one in that order, even if it has another order in memory.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.config.scenario import Scenario
@@ -304,7 +304,7 @@ def fuse(steps: Iterable[Step]) -> list[Step]:
 
 def _apart(group: list[Step], step: Step) -> bool:
     """Whether a kernel cannot do this step together with those before it: the step is a product,
-    reads against the memory order, or is launched another number of times."""
+    reads in another order than that of memory, or is launched another number of times."""
     if not group:
         return False
     last = group[-1]

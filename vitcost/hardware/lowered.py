@@ -99,8 +99,8 @@ def _of_other_classes(run: Run, head: Head, batch: int, setup: Setup) -> Iterato
 
 
 def way_of(setup: Setup, kernels: Sequence[str]) -> str:
-    """The name of the way in which a pass with these attention kernels is launched; a digest has a
-    sum for each way.
+    """The key of a digest's sum of work: whether kernels are compiled, and which attention runs. A
+    digest has a sum for each key.
 
     >>> way_of(Setup("amp", torch=(1, 13)), ("flash",)), way_of(Setup("amp", torch=(1, 13)), ())
     ('unfused', 'eager')
@@ -267,7 +267,8 @@ _ELEMENTWISE = frozenset({
 
 
 def _strided(call: Call) -> bool:
-    """Whether a kernel reads an operand against its memory order, or skips elements."""
+    """Whether a kernel reads an operand in another order than it has in memory, or skips
+    elements."""
     if call.name not in _ELEMENTWISE or not call.writes:
         return False
     written = call.writes[0]

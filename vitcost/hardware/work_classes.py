@@ -65,7 +65,7 @@ class Work(NamedTuple):
     conv_flops: int = 0
     attention_flops: int = 0
     stream_bytes: int = 0  # bytes of pointwise kernels that read in memory order
-    strided_bytes: int = 0  # bytes of pointwise kernels that read against memory order
+    strided_bytes: int = 0  # bytes of pointwise kernels that read in another order
     linear_bytes: int = 0
     attention_bytes: int = 0
     conv_bytes: int = 0

@@ -34,9 +34,9 @@ def uncounted(run: Pass) -> tuple[str, ...]:
 
 
 def too_many(operator: Operator) -> Polynomial:
-    """Backward FLOPs that torch's counter counts too many. For the weight gradient of a grouped
-    convolution it counts every input channel with every output channel, so with g groups g times
-    the real products (torch.utils.flop_counter, conv_backward_flop).
+    """Backward FLOPs that torch's counter counts although no kernel runs them. For the weight
+    gradient of a grouped convolution it counts every input channel with every output channel, so
+    with g groups g times the real products (torch.utils.flop_counter, conv_backward_flop).
 
     The gradients of the input and of the weight have as many products as the forward has.
     """
@@ -88,8 +88,8 @@ def _numel(array: Array, batch: int) -> int:
 
 
 def rows(run: Pass, weights: Iterable[Weight], batch: int) -> Row:
-    """The model's row with its modules inside, at a ``batch`` of so many images; consecutive equal
-    layers are one row.
+    """The model's row with its modules inside, for ``batch`` images; consecutive equal layers are
+    one row.
 
     A parameter that sits directly on a module with child modules has a row of its own.
 
