@@ -39,7 +39,7 @@ class Code(Record):
     branches: str = ""
     # a softmax outside of a fused kernel computes in fp32, and its result is cast back
     wide_softmax: bool = False
-    # without ``wide_softmax``: the softmax's result is cast to the type of the queries, as a mask
+    # without ``wide_softmax``: the softmax's result is cast to the type of the values, as a mask
     # may have widened the scores
     casts_weights: bool = False
     # the scores stay alive until the attention returns

@@ -170,7 +170,7 @@ def kin_of(row: Card, setup: Setup, known: Sequence[Calibration]) -> Kin | None:
 
 
 def _middle(calibrations: Sequence[Calibration]) -> Calibration:
-    """The calibration with the median factor; of two in the middle, the one of the faster card."""
+    """The calibration of a card with the median factor; of two in the middle, the faster one."""
     ordered = sorted(calibrations, key=lambda c: c.factor or 0.0)
     return ordered[(len(ordered) - 1) // 2]
 
