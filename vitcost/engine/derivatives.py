@@ -19,8 +19,8 @@ class Gradient(Record):
     value: Tensor
 
 
-# one autograd node turns the gradient of a result into another gradient; the last node of an op
-# returns the gradients of all operands
+# an op's backward runs one or more autograd nodes. ``Last``: the last node returns the gradients of
+# all operands. ``Step``: each node before it turns one gradient into the next
 Step: TypeAlias = Callable[[Gradients, Op, Tensor], Tensor]
 Last: TypeAlias = Callable[[Gradients, Op, Tensor], list[Gradient]]
 

@@ -53,8 +53,8 @@ def backward(steps: list[Step]) -> Iterator[Step]:
     for step in reversed(steps):
         op = step.op
         if KINDS[op.kind].gradient == "gathered, copied" and any(op.needs):
-            # the gradients of all parts side by side, then a copy of these in the layout of the
-            # whole tensor
+            # one kernel puts the gradients of all parts side by side, and a second copies them to
+            # the layout of the whole tensor
             whole = op.reads[0], step.counts
             if whole not in parted:
                 gradient = (_gradient(op.reads[0]),)
