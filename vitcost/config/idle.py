@@ -166,7 +166,7 @@ SCENARIO: tuple[Idle, ...] = (
         ("buckets",),
         _MEMORY,
         "the peak lies before the first gradient",
-        "copies in buckets are as large as gradients that are views of buckets",
+        "only the buckets exist by then, and they are equally large in both cases",
     ),
     Idle(
         ("optimizer_in_backward",),
