@@ -57,7 +57,7 @@ def _answer(comparison: Comparison) -> tuple[str, ...]:
         # among equal models none is called the best
         if len(best) == 1 and len(comparison.compared) > 1:
             word = "most" if more else "least"
-            least.setdefault(f"{label(best[0])} has the {word}", []).append(_title(name))
+            least.setdefault(f"{label(best[0])} has the {word}", []).append(in_words(name))
             if not more:
                 most.append(max(ratio for ratio in ratios if ratio is not None))
     if not least:

@@ -124,7 +124,7 @@ def _notes(result: Fit) -> Iterator[str]:
         yield f"the largest with a batch of {result.wanted:,}; an image is square"
 
 
-_GROUPS = {True: "the training the same", False: "with another training"}
+_GROUPS = {True: "with the same training", False: "with another training"}
 
 
 def _ways(result: Fit) -> Iterator[Table]:
@@ -186,7 +186,7 @@ def _order(times: bool, micro: bool, ranks: int) -> Iterator[str]:
     by = "predicted time" if times else "FLOPs"
     yield f"cheapest first, by the {by} of a step; ×: relative to the step that was asked for"
     if micro:
-        yield "batch: the micro-batch; a step adds up the gradients of accumulate of them"
+        yield "batch: the micro-batch; accumulate: how many of these make a step"
     if ranks > 1:
         yield (
             f"time of one card's kernels; `vitcost plan` adds the communication of {ranks} ranks"

@@ -134,10 +134,11 @@ def _band(row: ServeRow) -> str:
 def _notes(result: Serve) -> Iterator[str]:
     yield from result.model.origins()
     load = result.load
-    slo = "" if load.slo_seconds is None else f", and {shown(load.slo_seconds, 'seconds')}"
+    seconds = load.slo_seconds
+    slo = "" if seconds is None else f", and an answer takes {shown(seconds, 'seconds')} at most"
     yield (
-        f"cards: enough at the high end of a batch's time to be busy for {load.utilization:.0%} of "
-        f"it at most{slo}; in brackets: at its low end"
+        f"cards: at the high end of a batch's time each is busy for {load.utilization:.0%} of the "
+        f"time at most{slo}; in brackets: how few do at its low end"
     )
     for limit, words in _LIMITS.items():
         if any(row.limit == limit and row.missing is None for row in result.found):
