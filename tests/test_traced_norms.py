@@ -27,7 +27,7 @@ def _images(dtype: torch.dtype) -> Iterator[Tensor]:
 
 
 def _norms() -> Iterator[tuple[Any, tuple[Any, ...]]]:
-    """Calls of both operators: what lies how, and in which types."""
+    """Calls of both operators, on images of every memory layout and every pair of types."""
     types = (torch.float32, torch.bfloat16)
     for dtype, wide, x in [(d, w, x) for d, w in product(types, types) for x in _images(d)]:
         weight, bias = (torch.empty(8, dtype=wide, device=CARD) for _ in range(2))

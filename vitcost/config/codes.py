@@ -251,7 +251,7 @@ def lacks(code: str, field: str, value: Any) -> bool:
 
 
 def code_of(name: str, model_class: str) -> Code:
-    """The facts of a library's code; those of timm depend on the class.
+    """The facts of a library's code; the facts of timm's depend on the class.
 
     >>> code_of("timm", "Eva").walks, code_of("torchvision", "VisionTransformer").attention
     (True, 'mha')

@@ -45,8 +45,8 @@ class Formula(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """What a cost needs beside a time: ``prices`` of an hour of each card, and ``samples`` of a
-    run, which are images, or sequences of a model that reads text."""
+    """The facts of a cost beside its time: ``prices`` of an hour of each card, and the ``samples``
+    of a run: images, or sequences of a model that reads text."""
 
     prices: Mapping[str, float] = MappingProxyType({})
     samples: int | None = None

@@ -1,4 +1,4 @@
-"""The gradients that a backward pass has not used yet: who holds each, and when it is allocated."""
+"""The gradients that a backward pass has not used yet: their holders, and their allocation."""
 
 from collections import Counter
 

@@ -55,7 +55,7 @@ class Saved:
 
 def extra(op: Op, platform: str, precision: str) -> Iterator[Tensor]:
     """Statistics and masks that an op writes for its backward. They exist only if a gradient is
-    needed; those of norms always."""
+    needed; statistics of norms exist always."""
     keeps, e = KINDS[op.kind].saves, op.write.itemsize
     cpu_half = platform == "cpu" and precision == "half"
     if "k" in keeps:

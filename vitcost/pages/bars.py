@@ -48,7 +48,9 @@ def _inference(report: Report) -> tuple[tuple[str, int], ...]:
 
 def _step(report: Report) -> tuple[tuple[str, int], ...]:
     parts = report.training.peak_parts
-    return _some(*((title, getattr(parts, name, None)) for title, name in PARTS))
+    if parts is None:
+        return ()
+    return _some(*((title, getattr(parts, name)) for title, name in PARTS))
 
 
 def _some(*pairs: tuple[str, object]) -> tuple[tuple[str, int], ...]:

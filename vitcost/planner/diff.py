@@ -242,8 +242,8 @@ def _own_flags(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _own_fields(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that were given for a report on a name: those that differ from the name's own
-    fields."""
+    """The fields that were given for a report on a name: the fields that differ from the
+    name's own."""
     from vitcost.zoo import is_name, resolve
 
     name = data["model"]["name"]

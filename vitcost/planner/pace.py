@@ -50,7 +50,7 @@ class Pace:
 
     @property
     def scenario(self) -> Scenario:
-        """That of a step of the fewest samples."""
+        """The scenario of a step of the fewest samples."""
         return self.run.scenario
 
     def micro(self, batch: int, checkpointing: str) -> Micro:

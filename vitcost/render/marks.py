@@ -54,7 +54,7 @@ _WIDE, _HIGH = 4000, 1000
 
 
 def described(mark: Bar) -> str:
-    """What a bar shows, in words: its length, and the limit that holds it."""
+    """A bar in words: its length, and the limit that bounds it."""
     limit = "" if mark.limit is None else f" of {shown(mark.limit, mark.unit)}"
     return f"{mark.title}: {shown(sum(value for _, value in mark.segments), mark.unit)}{limit}"
 

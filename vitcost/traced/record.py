@@ -213,8 +213,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _defined(
         self, phase: str, path: str, name: str, flops: int, args: tuple[Any, ...]
     ) -> tuple[int, int]:
-        """FLOPs of the definition, forward and backward. Those of a fused attention's backward are
-        known only when its forward builds a graph: under a reentrant checkpoint, when it runs
+        """FLOPs of the definition, forward and backward. The backward FLOPs of a fused attention
+        are known only when its forward builds a graph: under a reentrant checkpoint, when it runs
         again."""
         if not is_attention(name):
             return (flops if phase == "forward" else 0), (flops if phase == "backward" else 0)
