@@ -58,6 +58,15 @@ def test_no_command_loads_a_heavy_package(args: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize(
+    "name", ["swin_tiny_patch4_window7_224", "microsoft/swin-tiny-patch4-window7-224"]
+)
+def test_a_digest_answers_without_the_tracer(name: str) -> None:
+    known = modules(command("report", name))
+    assert "vitcost.zoo.digests" in known
+    assert "vitcost.zoo.tracing" not in known
+
+
+@pytest.mark.parametrize(
     "args",
     [
         ("report", MODEL, "--json"),

@@ -184,17 +184,20 @@ def _base_of_text(model: str) -> Base:
             return traced
         return _base_of_row(model, model_files.described(model, _image_row))
     # imported late, since each loader slows every start
-    from vitcost.zoo import digests, tracing
+    from vitcost.zoo import digests
     from vitcost.zoo.timm.others import class_of
 
-    if class_of(model) is not None:
-        resolved = digests.of_timm(model) or tracing.of_timm(model)
-    else:
-        from vitcost.zoo import modules
+    of_timm, of_hub = class_of(model) is not None, "/" in model
+    resolved = digests.of_timm(model) if of_timm else digests.of_hub(model) if of_hub else None
+    if resolved is None:
+        from vitcost.zoo import modules, tracing
 
-        if modules.is_factory(model):
+        if of_timm:
+            resolved = tracing.of_timm(model)
+        elif modules.is_factory(model):
             return described(modules.of_factory(model))
-        resolved = digests.of_hub(model) or tracing.of_hub(model) if "/" in model else None
+        elif of_hub:
+            resolved = tracing.of_hub(model)
     if resolved is None:
         raise _unknown(model)
     return resolved.as_base()
